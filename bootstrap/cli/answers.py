@@ -6,11 +6,13 @@ the answers themselves (`lineage/questions/`).
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bootstrap.cli.render import print_rows, say, warn
 from bootstrap.levels import level_range
 from bootstrap.lineage import text
+from bootstrap.lineage.text import one_line
 
 if TYPE_CHECKING:
     from bootstrap.lineage.questions.comparison import Comparison
@@ -28,16 +30,11 @@ MOST_DECISIONS = 20
 """Of a chain of decisions, the last ones that are printed."""
 DIGITS = 12
 """Of a hash in a table; JSON has all of them."""
-
-
-def visible(value: str, *, limit: int = CHARACTERS) -> str:
-    """Return a text on one line, characters that a terminal acts on as escapes, at most `limit` characters."""
-    shown = "".join(one if one.isprintable() else one.encode("unicode_escape", "replace").decode() for one in value)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+_cell = partial(one_line, limit=CHARACTERS)
 
 
 def print_why(answer: "Why") -> None:
-    say(visible(answer.sentence, limit=2000))
+    say(one_line(answer.sentence, limit=2000))
     shown = answer.chain[-MOST_DECISIONS:]
     rows = [
         {
@@ -57,13 +54,13 @@ def print_why(answer: "Why") -> None:
     if before := len(answer.chain) - len(shown):
         say(f"{before} decisions before these; --json has all")
     for one in shown:
-        say(f"{one.name} {one.outcome}: {visible(one.reason.removeprefix('rejected: '), limit=2000)}")
+        say(f"{one.name} {one.outcome}: {one_line(one.reason.removeprefix('rejected: '), limit=2000)}")
         for guard in one.guards:
-            say(f"  guard: {visible(guard, limit=500)}")
+            say(f"  guard: {one_line(guard, limit=500)}")
     last = answer.chain[-1]
     tests = [
         {
-            "test": visible(test.test),
+            "test": _cell(test.test),
             "on": level_range(test.levels),
             "against": ", ".join(test.against),
             "before": _share(test.before),
@@ -84,7 +81,7 @@ def _rivals(rivals: Iterable["Rival"]) -> list[dict[str, str]]:
         {
             "generation": one.name,
             "outcome": one.outcome,
-            "reason": visible(one.reason.removeprefix("rejected: "), limit=300),
+            "reason": one_line(one.reason.removeprefix("rejected: "), limit=300),
         }
         for one in rivals
     ]
@@ -101,7 +98,7 @@ def print_difference(answer: "Difference", *, count: int) -> None:
         _changes(title, changes)
     metrics = [
         {
-            "metric": visible(row.name),
+            "metric": _cell(row.name),
             "a": _value(row.name, row.a),
             "b": _value(row.name, row.b),
             "b - a": _gain(row.name, row.difference),
@@ -126,9 +123,9 @@ def print_difference(answer: "Difference", *, count: int) -> None:
     changed = [
         {
             "level": str(row.level) if not row.task else f"{row.task} {row.level}",
-            "prompt": visible(row.prompt or f"id {row.prompt_id}"),
-            "a": visible(row.a),
-            "b": visible(row.b),
+            "prompt": _cell(row.prompt or f"id {row.prompt_id}"),
+            "a": _cell(row.a),
+            "b": _cell(row.b),
             "right": row.right,
         }
         for row in answer.answers[:count]
@@ -141,47 +138,47 @@ def print_difference(answer: "Difference", *, count: int) -> None:
 def _changes(title: str, changes: Sequence["Change"]) -> None:
     if not changes:
         say(f"{title}: the same")
-    rows = [{"what": visible(row.name), "a": _setting(row.a), "b": _setting(row.b)} for row in changes]
+    rows = [{"what": _cell(row.name), "a": _setting(row.a), "b": _setting(row.b)} for row in changes]
     print_rows(title, rows)
 
 
 def print_samples(found: Sequence["Sample"]) -> None:
     for one in found:
         reward = "not judged" if one.reward is None else f"reward {one.reward:g}"
-        say(f"{one.id}  {visible(one.status)}, {reward}, level {one.level}, by {visible(one.model)}")
-        say(f"  prompt  {visible(one.prompt, limit=500)}")
-        say(f"  answer  {visible(one.answer, limit=500)}")
+        say(f"{one.id}  {_cell(one.status)}, {reward}, level {one.level}, by {_cell(one.model)}")
+        say(f"  prompt  {one_line(one.prompt, limit=500)}")
+        say(f"  answer  {one_line(one.answer, limit=500)}")
         used = f"use {one.use}" if one.use and not one.dropped else ""
         replayed = "joined the replay pool" if one.replay else ""
         dropped = f"dropped: {one.dropped}" if one.dropped else ""
         told = "; ".join(filter(None, [one.reason, one.breakdown, used, replayed, dropped]))
-        say(f"  {visible(told, limit=500)}")
+        say(f"  {one_line(told, limit=500)}")
 
 
 def print_trace(answer: "Trace") -> None:
     made, step = answer.made, "" if answer.step is None else f", step {answer.step}"
-    say(f"{visible(answer.sample)}: {answer.kind} of {visible(answer.lineage)}, {answer.generation}{step}")
+    say(f"{_cell(answer.sample)}: {answer.kind} of {_cell(answer.lineage)}, {answer.generation}{step}")
     facts = {
-        "prompt": visible(answer.prompt, limit=500),
+        "prompt": one_line(answer.prompt, limit=500),
         "prompt id": answer.prompt_id,
-        "answer": "the task's reference" if answer.answer is None else visible(answer.answer, limit=500),
-        "model": f"{visible(answer.model)}, {answer.policy}" if answer.policy else visible(answer.model),
+        "answer": "the task's reference" if answer.answer is None else one_line(answer.answer, limit=500),
+        "model": f"{_cell(answer.model)}, {answer.policy}" if answer.policy else _cell(answer.model),
         "seed": _number(answer.seed),
         "tokens": _number(answer.num_tokens),
         "record": answer.record,
     }
     if made is not None:
         reward = "no reward" if made.reward is None else f"reward {made.reward:g}"
-        facts["verdict"] = f"{visible(made.status)}, {reward}: {visible(made.reason, limit=300)}"
-        facts["verifier"] = visible(f"{made.verifier} {made.version}")
+        facts["verdict"] = f"{_cell(made.status)}, {reward}: {one_line(made.reason, limit=300)}"
+        facts["verifier"] = _cell(f"{made.verifier} {made.version}")
         joined = ", joined the replay pool" if made.replay else ""
-        facts["selection"] = f"{made.use}{f', {visible(made.dropped, limit=300)}' if made.dropped else ''}{joined}"
+        facts["selection"] = f"{made.use}{f', {one_line(made.dropped, limit=300)}' if made.dropped else ''}{joined}"
     width = max(map(len, facts))
     for name, value in facts.items():
         if value:
             say(f"{name:<{width}}  {value}")
     group = [
-        {"sample": one.id, "answer": visible(one.answer), "verdict": one.status, "reward": _plain(one.reward)}
+        {"sample": one.id, "answer": _cell(one.answer), "verdict": one.status, "reward": _plain(one.reward)}
         for one in answer.group
     ]
     print_rows("other answers to the prompt", group)
@@ -203,17 +200,17 @@ def print_trace(answer: "Trace") -> None:
 
 
 def print_taint(answer: "Taint") -> None:
-    say(visible(answer.sentence, limit=500))
+    say(one_line(answer.sentence, limit=500))
     rows = [
         {
             "generation": f"{row.lineage}@{row.generation}" + (" *" if row.is_champion else ""),
             "outcome": row.outcome,
             "distance": str(row.distance),
-            "how": visible("; ".join(row.via), limit=300),
+            "how": one_line("; ".join(row.via), limit=300),
         }
         for row in answer.downstream
     ]
-    print_rows(f"downstream of {visible(answer.subject)} (* champion)", rows)
+    print_rows(f"downstream of {_cell(answer.subject)} (* champion)", rows)
     if answer.clean:
         say(f"not reached: {', '.join(answer.clean)}")
     _unread(answer.unread)
@@ -240,7 +237,7 @@ def print_contamination(answer: "Contamination") -> None:
     print_rows("prompts trained on", trained)
     leaks = [
         {
-            "prompt": visible(row.prompt or f"id {row.prompt_id}"),
+            "prompt": _cell(row.prompt or f"id {row.prompt_id}"),
             "level": str(row.level) if not row.task else f"{row.task} {row.level}",
             "trained by": row.trained_by,
             "source": row.source,
@@ -251,7 +248,7 @@ def print_contamination(answer: "Contamination") -> None:
     ]
     print_rows("held-out prompts that were trained on", leaks)
     if answer.outside:
-        say(f"not known: what {', '.join(map(visible, answer.outside))} had seen before")
+        say(f"not known: what {', '.join(map(_cell, answer.outside))} had seen before")
 
 
 def print_comparison(answer: "Comparison") -> None:
@@ -271,7 +268,7 @@ def print_comparison(answer: "Comparison") -> None:
     print_rows("lineages", rows)
     names = [row.lineage for row in answer.lineages]
     settings = [
-        {"setting": visible(row.name), **{name: _setting(value) for name, value in zip(names, row.values, strict=True)}}
+        {"setting": _cell(row.name), **{name: _setting(value) for name, value in zip(names, row.values, strict=True)}}
         for row in answer.settings
     ]
     print_rows("settings that differ", settings)
@@ -305,7 +302,7 @@ def print_reproduction(answer: "Reproduction") -> None:
     ]
     print_rows(f"{answer.lineage}@{answer.generation}, workers: {answer.workers}", rows)
     others = [
-        {"differs": row.name, "recorded": visible(row.recorded), "again": visible(row.again)}
+        {"differs": row.name, "recorded": _cell(row.recorded), "again": _cell(row.again)}
         for row in answer.surroundings
         if not row.same
     ]
@@ -316,12 +313,12 @@ def print_reproduction(answer: "Reproduction") -> None:
 
 def _setting(value: str) -> str:
     """Return a setting's JSON text as people read it: a text without its quotes."""
-    return visible(json.loads(value) if value.startswith('"') else value)
+    return _cell(json.loads(value) if value.startswith('"') else value)
 
 
 def _hash(value: str) -> str:
     is_hash = len(value) == 64 and not set(value) - set("0123456789abcdef")
-    return value[:DIGITS] if is_hash else visible(value, limit=200)
+    return value[:DIGITS] if is_hash else one_line(value, limit=200)
 
 
 def _share(value: float | None) -> str:

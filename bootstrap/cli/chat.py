@@ -5,7 +5,6 @@
 Answers are a model's text: control characters are shown escaped.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -115,7 +114,7 @@ def _ask(found: Chat, text: str, *, as_json: bool, goes_on: bool) -> None:
         render.say(f"error: {error}")
         return
     if as_json:
-        print(json.dumps(told, ensure_ascii=False), flush=True)
+        render.print_json(told, indent=None)
     else:
         _print(told, [respondent.name for respondent in found.respondents], samples=found.samples)
 

@@ -3,7 +3,7 @@
     MLflow --- every few seconds: the lineage's run (tag bootstrap.live) and its generations ---> lines on this terminal
 
 Each look is bounded, and so is the patience with a server that does not answer (`FAILURES`) and with a run that gives
-no sign (`SILENT_SECONDS`). What is shown comes from MLflow's database, so control characters are taken out.
+no sign (`SILENT_SECONDS`). What is shown comes from MLflow's database, so control characters are shown escaped.
 """
 
 import re
@@ -15,7 +15,7 @@ from bootstrap.cli import output
 from bootstrap.cli.progress import PlainProgress
 from bootstrap.errors import RecipeError, TrackingError, WaitTimeout
 from bootstrap.lineage import tracking
-from bootstrap.lineage.live_state import Snapshot
+from bootstrap.lineage.text import one_line
 from bootstrap.lineage.watched import Look, WatchedRun
 
 FAILURES = 10
@@ -28,6 +28,8 @@ LAST_SECONDS = 60.0
 """Longest wait, once the run has ended, for decisions that are still being published."""
 EARLIER = 3
 """Decisions from before the watching that are printed."""
+STAGE, REASON = 40, 2000
+"""Characters of a stage's name and of a decision that are printed."""
 _ID = re.compile(r"[0-9a-f]{32}")
 _PAGE = re.compile(rf"(?P<server>https?://[^#]+?)/?#/experiments/[^/]+/runs/(?P<run>{_ID.pattern})")
 
@@ -60,14 +62,9 @@ def located(run: str, *, tracking_uri: str | None, store: Path) -> tuple[str, st
         return page["run"], tracking_uri or page["server"]
     if _ID.fullmatch(run) is None:
         raise RecipeError(
-            f"{visible(run)!r} is no MLflow run; give its id (32 hexadecimal digits) or the address of its page"
+            f"'{one_line(run)}' is no MLflow run; give its id (32 hexadecimal digits) or the address of its page"
         )
     return run, tracking.resolve_tracking_uri(tracking_uri, store)
-
-
-def visible(text: str) -> str:
-    """Return foreign text as one line without control characters."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _follow(run_id: str, uri: str, *, every: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
@@ -91,11 +88,11 @@ def _follow(run_id: str, uri: str, *, every: float, clock: Callable[[], float], 
             beat, heard = snapshot.beat, clock()
             if snapshot.stage and not snapshot.ended:
                 show = show or PlainProgress(output.stdout(), last=snapshot.last, expected=None, clock=clock)
-                show(_visible(snapshot).event)
+                show(snapshot.model_copy(update={"stage": one_line(snapshot.stage, limit=STAGE)}).event)
         if snapshot is not None and snapshot.ended:
             ended_at = clock() if ended_at is None else ended_at
             if told >= snapshot.committed or clock() - ended_at >= LAST_SECONDS:
-                print(f"ended: {visible(snapshot.ended)}", flush=True)
+                print(f"ended: {one_line(snapshot.ended)}", flush=True)
                 return
         elif beat < 0 and found.is_over and clock() - heard >= IDLE_SECONDS:
             print("no run of the lineage is in progress: it has ended, or an older version grows it")
@@ -111,9 +108,5 @@ def _follow(run_id: str, uri: str, *, every: float, clock: Callable[[], float], 
 def _tell(found: Look, told: int) -> int:
     """Print the decisions after the first `told`; return how many are told then."""
     for name, outcome, reason in found.decisions[told:]:
-        print(visible(f"{name} {outcome}: {reason.removeprefix('rejected: ')}"), flush=True)
+        print(one_line(f"{name} {outcome}: {reason.removeprefix('rejected: ')}", limit=REASON), flush=True)
     return max(len(found.decisions), told)
-
-
-def _visible(snapshot: Snapshot) -> Snapshot:
-    return snapshot.model_copy(update={"stage": visible(snapshot.stage)[:40]})

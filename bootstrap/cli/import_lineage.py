@@ -14,6 +14,7 @@ from bootstrap.cli.command import command
 from bootstrap.cli.commands.options import DEFAULT_STORE
 from bootstrap.cli.remembered import FILE_NAME
 from bootstrap.config.load import is_remembered, load_recipe
+from bootstrap.config.resources import Tracking
 from bootstrap.errors import RecipeError, StoreCorrupt
 from bootstrap.lineage.text import count, plain
 from bootstrap.store import durable
@@ -21,8 +22,15 @@ from bootstrap.store.copies import shown
 from bootstrap.store.lineage_store import HEADER_NAME, LineageStore
 from bootstrap.store.transfer import import_lineage
 
-_OUTSIDE = {"uses": "the code", "url": "the server", "path": "the files in"}
-"""Setting -> what it names."""
+_OUTSIDE = {
+    "uses": "the code",
+    "url": "the server",
+    "key_variable": "the secret in the environment variable",
+    "path": "the files in",
+    "heldout": "the files in",
+    "hub": "the hub's data set",
+}
+"""Setting -> what it names, one or several."""
 
 
 def import_whole(place: Path, store: Path) -> str:
@@ -47,7 +55,8 @@ def import_whole(place: Path, store: Path) -> str:
         f"look at it with: {command('lineage', '--lineage', name, *where)}",
     ]
     if recipe.is_file():
-        foreign = dict.fromkeys(_foreign(json.loads(durable.read_file(recipe))["recipe"]))
+        # Of the settings as they are read: a recipe may write some of them shorter.
+        foreign = dict.fromkeys(_foreign(load_recipe(recipe, check_folders=False).model_dump(mode="json")))
         lines += [f"a run of its recipe would use {what}" for what in foreign]
         lines.append(f"go on with it after reading the recipe: {command('run', recipe, *where)}")
     return "\n".join(lines)
@@ -78,16 +87,22 @@ def _inspect(staged: LineageStore, target: Path) -> None:
             f"{FILE_NAME} is the recipe of lineage {recipe.name} with the digest {recipe.digest()}, expected "
             f"{header.lineage} with {header.digest}; nothing is imported"
         )
+    if recipe.tracking != Tracking() or recipe.notify is not None:
+        raise StoreCorrupt(
+            f"{FILE_NAME} names where a run would publish (tracking) or whom it would notify (notify), which no "
+            "lineage remembers; nothing is imported"
+        )
     durable.write_file(path, canonical_json({**stored, "folder": str(target)}))
 
 
 def _foreign(stored: Any) -> Iterator[str]:
-    """Yield what a recipe names outside itself: code that a run imports, servers that it asks, files that it reads."""
+    """Yield what a recipe names outside itself: code, servers and their keys, files, data sets."""
     match stored:
         case dict():
             for name, value in stored.items():
-                if name in _OUTSIDE and isinstance(value, str):
-                    yield f"{_OUTSIDE[name]} {plain(value, limit=200)}"
+                if name in _OUTSIDE:
+                    several = value if isinstance(value, list) else [value]
+                    yield from (f"{_OUTSIDE[name]} {plain(one, limit=200)}" for one in several if isinstance(one, str))
                 yield from _foreign(value)
         case list():
             for value in stored:

@@ -50,9 +50,14 @@ def warn(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def print_json(value: Any) -> None:
-    """Print `value` as indented JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print `value` as JSON at once; `indent` None puts it on one line.
+
+    A terminal gets every character that is no plain letter as an escape: it would act on some of a model's.
+    """
+    is_terminal = sys.stdout.isatty()
+    told = json.dumps(value, indent=indent, ensure_ascii=is_terminal)
+    print(told.replace("\x7f", "\\u007f") if is_terminal else told, flush=True)
 
 
 def print_lineages(stores: Sequence[LineageStore], *, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """The model card of a generation: its origin and results, for people who have only the model.
 
-It is rendered from the ledger and the files beside the weights; nothing comes from MLflow.
+It is rendered from the ledger and the files beside the weights; nothing comes from MLflow. A lineage may be a
+stranger's, so every text of it passes `text.plain`.
 """
 
 import json
@@ -35,40 +36,43 @@ def model_card(
     `final`: the lineage's final comparison as a sentence; `use`: how the model is asked.
     """
     generation = entry.generation
-    model = identity["base"]["model"]
+    model, task = identity["base"]["model"], identity["task"]
     match model["type"]:
         case "scratch":
             base = "random weights (from scratch)"
         case "generation":
-            base = f"generation {model['number']} of lineage {model['lineage']}, ledger record `{model['record']}`"
+            place = plain(f"generation {model['number']} of lineage {model['lineage']}")
+            base = f"{place}, ledger record {_code(model['record'])}"
         case _:
-            base = f"`{model['path']}`"
+            base = _code(model["path"])
     origin = []
     if pretrained is not None:
         origin = [f"- pretrained: {plain(f'{pretrained.source}, licence {pretrained.licence or _NO_LICENCE}')}"]
     edges = [
-        f"- {edge.role}: {_source(edge)}, {'digest' if edge.role == 'data' else 'fingerprint'} `{edge.fingerprint}`"
+        f"- {plain(edge.role)}: {_source(edge)}, {'digest' if edge.role == 'data' else 'fingerprint'} "
+        f"{_code(edge.fingerprint)}"
         for edge in generation.edges
     ]
-    artifacts = [f"- {role}: `{ref.digest}`" for role, ref in sorted(generation.artifacts.items())]
-    verifiers = [f"- {name}, version `{version}`" for name, version in sorted(generation.verifiers.items())]
+    artifacts = [f"- {plain(role)}: {_code(ref.digest)}" for role, ref in sorted(generation.artifacts.items())]
+    verifiers = [f"- {plain(name)}, version {_code(version)}" for name, version in sorted(generation.verifiers.items())]
     return "\n".join(
         [
             "---",
             *_front_matter(entry, identity=identity, pretrained=pretrained),
             "---",
             "",
-            f"# {generation.lineage}, generation {generation.number}",
+            f"# {plain(generation.lineage)}, generation {generation.number}",
             "",
             f"Outcome: **{generation.outcome}**. {plain(generation.decision.reason)}",
             "",
             f"- base: {base}",
             *([f"- {final}"] if final else []),
             *origin,
-            f"- task: {identity['task']['type']}; references were shown up to level {identity['task']['base_level']}",
-            f"- weights' fingerprint: `{generation.fingerprint}`",
+            f"- task: {plain(task['type'])}; references were shown up to level {plain(str(task['base_level']))}",
+            f"- weights' fingerprint: {_code(generation.fingerprint)}",
             f"- ledger record: `{entry.hash}`",
-            f"- recipe digest: `{generation.recipe_digest}`, seed {generation.seed}, code {generation.code_version}",
+            f"- recipe digest: {_code(generation.recipe_digest)}, seed {generation.seed}, "
+            f"code {plain(generation.code_version)}",
             "",
             *(markdown(use) if use is not None else ()),
             "## Made from",
@@ -83,7 +87,7 @@ def model_card(
             "",
             *verifiers,
             "",
-            f"Held-out prompts: suite `{generation.report.suite}`. Frontier: level {generation.report.frontier}.",
+            f"Held-out prompts: suite {_code(generation.report.suite)}. Frontier: level {generation.report.frontier}.",
             "",
             table(_HEAD, [_cells(row) for row in generation.report.levels]),
             *_by_task("By task:", generation.report.parts),
@@ -138,8 +142,13 @@ def _base_model(generation: Generation, *, identity: Mapping[str, Any], pretrain
 
 def _by_task(title: str, tasks: Mapping[str, Sequence[LevelReport]]) -> list[str]:
     """Return a table of several tasks' accuracy under a title; empty without tasks."""
-    rows = [(task, *_cells(row)) for task, levels in tasks.items() for row in levels]
+    rows = [(plain(task), *_cells(row)) for task, levels in tasks.items() for row in levels]
     return ["", title, "", table(("task", *_HEAD), rows)] if rows else []
+
+
+def _code(text: str) -> str:
+    """Return foreign text as code, which no backtick in it can end."""
+    return f"`{plain(text)}`"
 
 
 def _cells(row: LevelReport) -> tuple[str, ...]:

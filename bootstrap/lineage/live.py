@@ -3,6 +3,7 @@
     cli/live.py (child of the run) --- LiveRuns.post ---> run `gen-N`, RUNNING, tag bootstrap.live, metrics live/*
     publisher ----------------------- adopt ------------> the same run, with the generation's key: its page stays
     `lineage --sync` after a kill --- settle -----------> the same run, KILLED; the next run of the lineage takes it up
+                                                          a run that the store has no note of, KILLED once it is stale
 
 A run is found by the note that the store keeps of it (`live_state.py`), so lineages of one name on one server never
 meet. A copied store has a copy of that note: on a server that both share, a run is its origin's, as a tag says; a
@@ -12,7 +13,7 @@ seconds.
 
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -20,16 +21,20 @@ from mlflow.entities import Metric, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from bootstrap.errors import LineageLocked
-from bootstrap.lineage import live_state, tags, tracking
+from bootstrap.lineage import live_state, places, tags, tracking
 from bootstrap.lineage.connection import active_experiment, connected
 from bootstrap.lineage.live_state import Shown, Snapshot
 from bootstrap.lineage.outbox import Outbox
+from bootstrap.store import durable
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
 
 NOTE = "mlflow.note.content"
+KILLED = "Stopped: its run was killed; the next one goes on from its last checkpoint"
 STALE_SECONDS = 3600.0
-"""Time without a post after which a run of a store that has moved counts as killed."""
+"""Time without a post after which a run of a store that has moved, or one without a note, counts as killed."""
+_MOST = 1000
+"""Runs in progress that are looked through in one experiment, the newest first."""
 
 
 class LiveRuns:
@@ -51,7 +56,7 @@ class LiveRuns:
         if self._lineage_run is None:
             self._find_lineage()
         at = round(time.time() * 1000)
-        found = None if run is None else _found(self._client, run)
+        found = None if run is None else _found(self._client, run.run_id)
         if found is None:
             # Somebody has deleted it: the next post makes another.
             self._run = None
@@ -70,7 +75,7 @@ class LiveRuns:
         """Show that the run has ended, for which reason; a generation that is not committed ends as KILLED."""
         shown = live_state.recall(self._outbox.folder, snapshot.generation)
         if shown is not None and snapshot.generation >= snapshot.committed:
-            _end(self._client, shown, f"Stopped: {snapshot.ended}", more=_tags(snapshot))
+            _end(self._client, shown.run_id, f"Stopped: {snapshot.ended}", more=_tags(snapshot))
         self._find_lineage()
         if self._lineage_run is not None:
             self._client.log_batch(self._lineage_run, tags=_tags(snapshot))
@@ -87,7 +92,7 @@ class LiveRuns:
     def _taken_up(self, snapshot: Snapshot) -> Shown | None:
         """Return the run that an earlier, stopped run of the lineage left for this generation, RUNNING again."""
         shown = live_state.recall(self._outbox.folder, snapshot.generation)
-        run = None if shown is None else _found(self._client, shown)
+        run = None if shown is None else _found(self._client, shown.run_id)
         if shown is None or run is None or not _is_own(run, self._client, self._store.root):
             return None
         # A killed one goes on.
@@ -95,6 +100,8 @@ class LiveRuns:
         return shown
 
     def _made(self, snapshot: Snapshot) -> Shown:
+        # Made first: `settle` asks MLflow where there is an outbox, and a kill may leave a run without its note.
+        durable.make_folder(self._outbox.folder)
         experiment = active_experiment(self._client, self._name)
         kind = {"mlflow.experimentKind": "custom_model_development"}
         experiment_id = (
@@ -135,7 +142,7 @@ def adopt(client: MlflowClient, root: Path, outbox: Path, *, name: str, own: Map
     if (number := own.get("bootstrap.generation")) is None:
         return None
     shown = live_state.recall(outbox, int(number))
-    run = None if shown is None else _found(client, shown)
+    run = None if shown is None else _found(client, shown.run_id)
     if shown is None or run is None or not _is_own(run, client, root):
         return None
     client.log_batch(shown.run_id, tags=[RunTag(key, value) for key, value in own.items()])
@@ -149,19 +156,19 @@ def adopt(client: MlflowClient, root: Path, outbox: Path, *, name: str, own: Map
 def settle(root: Path, *, tracking_uri: str, experiment: str | None) -> None:
     """End the run of a generation that nobody grows any more, and remove one that its generation has no need of.
 
-    Raises TrackingError, StoreError. Costs nothing where the store has no note of such a run.
+    Raises TrackingError, StoreError. Costs nothing where the lineage has shown nothing in this place.
     """
-    store = LineageStore(root)
-    outbox = Outbox(root, tracking_uri=tracking_uri, experiment=tracking.experiment_name(root.name, experiment))
-    left = live_state.recall_all(outbox.folder)
-    if not left:
+    store, name = LineageStore(root), tracking.experiment_name(root.name, experiment)
+    outbox = Outbox(root, tracking_uri=tracking_uri, experiment=name)
+    if not outbox.folder.is_dir():
         return
+    left = live_state.recall_all(outbox.folder)
     entries = store.ledger.read()
     published, is_driven = outbox.receipts(entries), _is_driven(root)
     with connected(tracking_uri):
         client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
         for shown in left:
-            run = _found(client, shown)
+            run = _found(client, shown.run_id)
             if run is None or not _is_in_progress(run):
                 live_state.forget(outbox.folder, shown.generation)
             elif not _is_own(run, client, root) and not _is_stale(run):
@@ -171,25 +178,56 @@ def settle(root: Path, *, tracking_uri: str, experiment: str | None) -> None:
                 client.delete_run(shown.run_id)
                 live_state.forget(outbox.folder, shown.generation)
             elif shown.generation >= len(entries) and run.info.status == "RUNNING" and not is_driven:
-                _end(client, shown, "Stopped: its run was killed; the next one goes on from its last checkpoint")
+                _end(client, shown.run_id, KILLED)
+        for run in _without_note(client, name, root, noted={shown.run_id for shown in left}):
+            if run.data.tags.get("bootstrap.generation") in map(str, published):
+                client.delete_run(run.info.run_id)
+            else:
+                _end(client, run.info.run_id, KILLED)
 
 
-def _end(client: MlflowClient, shown: Shown, note: str, *, more: Sequence[RunTag] = ()) -> None:
+def _without_note(client: MlflowClient, experiment: str, root: Path, *, noted: Collection[str]) -> list[Run]:
+    """Return the stale runs of this lineage's generations in progress that the store has no note of.
+
+    A kill between making one and noting it leaves such a run, and so does an outbox that somebody removes.
+    """
+    found = client.get_experiment_by_name(experiment)
+    if found is None or found.lifecycle_stage != "active":
+        return []
+    running = client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'", max_results=_MOST)
+    return [
+        run
+        for run in running
+        if run.info.run_id not in noted
+        # Without this tag it is a person's own; an experiment may hold several lineages.
+        and live_state.ORIGIN in run.data.tags
+        and run.data.tags.get("bootstrap.lineage") == root.name
+        and _is_own(run, client, root)
+        and _is_stale(run)
+    ]
+
+
+def _end(client: MlflowClient, run_id: str, note: str, *, more: Sequence[RunTag] = ()) -> None:
     """End the run of a generation that is not committed as KILLED."""
-    if (run := _found(client, shown)) is not None and _is_in_progress(run):
-        client.log_batch(shown.run_id, tags=[RunTag(NOTE, note), *more])
-        client.set_terminated(shown.run_id, "KILLED")
+    if (run := _found(client, run_id)) is not None and _is_in_progress(run):
+        client.log_batch(run_id, tags=[RunTag(NOTE, note), *more])
+        client.set_terminated(run_id, "KILLED")
 
 
-def _found(client: MlflowClient, shown: Shown) -> Run | None:
+def _found(client: MlflowClient, run_id: str) -> Run | None:
     """Return a run that is not deleted; None where there is none."""
+    run = look_up(client, run_id)
+    return run if run is not None and run.info.lifecycle_stage == "active" else None
+
+
+def look_up(client: MlflowClient, run_id: str) -> Run | None:
+    """Return a run, deleted or not; None once it is deleted for good."""
     try:
-        run = client.get_run(shown.run_id)
+        return client.get_run(run_id)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
-    return run if run.info.lifecycle_stage == "active" else None
 
 
 def _is_in_progress(run: Run) -> bool:
@@ -199,15 +237,15 @@ def _is_in_progress(run: Run) -> bool:
 
 def _is_own(run: Run, client: MlflowClient, root: Path) -> bool:
     """Whether a run shows a generation in progress of the lineage in this folder, and of none that it is a copy of."""
-    database = tracking.database_path(client.tracking_uri)
-    is_inside = database is not None and database.parent == root.absolute().parent
+    is_inside = places.lies_in(client.tracking_uri, root.absolute().parent)
     return _is_in_progress(run) and (is_inside or run.data.tags.get(live_state.ORIGIN) == _origin(root))
 
 
 def _is_stale(run: Run) -> bool:
     """Whether a run has shown nothing new for so long that nobody grows its generation, wherever its store is now."""
     snapshot = live_state.snapshot_of(run.data.tags)
-    return snapshot is None or time.time() - snapshot.at / 1000 > STALE_SECONDS
+    last = run.info.start_time if snapshot is None else snapshot.at
+    return time.time() - last / 1000 > STALE_SECONDS
 
 
 def _is_driven(root: Path) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 
 from bootstrap.canonical import json_file, sha256
 from bootstrap.ledger_records import FinalComparison
@@ -26,6 +26,10 @@ from bootstrap.store import durable
 from bootstrap.store.ledger import Entry
 
 _FOLDER, _HEAD_NAME = "outbox", "head.json"
+_TEXTS = ("rollout", "prompt", "answer", "verdict", "reason")
+"""Columns of a sample that hold text."""
+_MOST = 2**53
+"""Largest whole number up to which JavaScript has all."""
 
 
 class Receipt(Record):
@@ -42,7 +46,13 @@ class Receipt(Record):
     shown_as: int = 1
     """`graph.SCHEMA` of what was published; a marker that does not tell it is of 1."""
     samples: tuple[dict[str, Any], ...] = ()
-    """Rollouts on the lineage page, kept so that drawing the page again reads no artifact."""
+    """Rollouts on the lineage page, kept so that drawing the page again reads no artifact. Rows that no page can show
+    are left out of a marker that is read."""
+
+    @field_validator("samples", mode="before")
+    @classmethod
+    def _as_shown(cls, rows: Any) -> Any:
+        return [row for row in rows if _is_sample(row)] if isinstance(rows, list) else rows
 
 
 class Outbox:
@@ -87,19 +97,11 @@ class Outbox:
 
     def shows(self, entry: Entry, *, lineage_run_id: str, final: FinalComparison | None) -> bool:
         """Whether the lineage's pages in this run show `entry` as the newest generation, and `final`."""
-        data = durable.read_if_there(self.folder / _HEAD_NAME)
-        try:
-            return json.loads(data or b"") == _head(entry, lineage_run_id, final)
-        except ValueError:
-            return False
+        return self._shown() == _head(entry, lineage_run_id, final)
 
     def shown(self, entries: Sequence[Entry], *, lineage_run_id: str) -> int:
         """Return how many of the generations the lineage's pages in this run show; 0 if that is not known."""
-        data = durable.read_if_there(self.folder / _HEAD_NAME)
-        try:
-            head = json.loads(data or b"")
-        except ValueError:
-            return 0
+        head = self._shown()
         if head.get("lineage_run_id") != lineage_run_id:
             return 0
         return next((entry.generation.number + 1 for entry in reversed(entries) if entry.hash == head.get("hash")), 0)
@@ -107,6 +109,14 @@ class Outbox:
     def mark_head(self, entry: Entry, *, lineage_run_id: str, final: FinalComparison | None) -> None:
         """Record that the lineage's pages show `entry` as the newest generation, and `final`. Raises StoreError."""
         durable.write_file(self.folder / _HEAD_NAME, json.dumps(_head(entry, lineage_run_id, final)).encode())
+
+    def _shown(self) -> dict[str, Any]:
+        """Return the content of `head.json`; empty where there is none, or one that nobody here has written."""
+        try:
+            head = json.loads(durable.read_if_there(self.folder / _HEAD_NAME) or b"")
+        except (ValueError, RecursionError):
+            return {}
+        return head if isinstance(head, dict) else {}
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.json"
@@ -122,6 +132,20 @@ def rename_outboxes(store: Path, *, before: str, now: str, experiments: Iterable
     for folder in folders:
         for experiment in experiments:
             durable.rename_folder(folder / _name(before, experiment), _name(now, experiment))
+
+
+def _is_sample(row: Any) -> bool:
+    """Whether a row of a marker is a rollout as pages show it: texts, and numbers that JavaScript has too."""
+    return (
+        isinstance(row, dict)
+        and all(isinstance(row.get(name, ""), str) for name in _TEXTS)
+        and all(value is None or isinstance(value, str) or _is_number(value) for value in row.values())
+    )
+
+
+def _is_number(value: Any) -> bool:
+    # No NaN and no infinity either: neither is at most anything.
+    return isinstance(value, int | float) and abs(value) <= _MOST
 
 
 def _name(tracking_uri: str, experiment: str) -> str:

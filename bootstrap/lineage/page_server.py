@@ -12,6 +12,7 @@ import base64
 import hashlib
 import html
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,8 +39,9 @@ SAMPLES = 6
 SAMPLED = 200
 """Newest generations whose rollouts are read from their artifacts if they are not published."""
 REQUEST_SECONDS = 10.0
+"""Longest wait for the rest of a request, and for a browser that takes no more of an answer."""
 STOP_SECONDS = 10.0
-"""Longest wait for the rest of a request."""
+"""Longest wait for the server to end."""
 
 
 @dataclass(kw_only=True)
@@ -148,6 +150,11 @@ def free_port_near(port: int) -> int:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     pages: Mapping[str, Page]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell a fault of ours, but not that a browser has left in the middle of a page."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -4,7 +4,7 @@
     sheets      artifacts `generation/*.md` of the run: gate, results, data sets, verifiers, cost
     samples     traces of the run
 
-A note names relatives, so it is written again when one more generation is published (`stale`). Left out: which
+A note names relatives, so it is written again when one more generation is published (`Pages.refresh`). Left out: which
 generations are published and when (`publisher.py`), the texts themselves (`outcome.py`, `bar.py`, `notes.py`,
 `sheets.py`). Importing this module imports MLflow, which takes seconds: import it where it is used.
 """

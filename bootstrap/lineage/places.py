@@ -54,13 +54,17 @@ _OWN = """
 def follow(tracking_uri: str) -> None:
     """Let the places in a SQLite database, and the outboxes of the lineages beside it, follow its folder.
 
-    Does nothing for other addresses, for a database without this program's experiments, where nothing has moved, and
-    where the files did not come along. Raises TrackingError if the database cannot be changed within `WAIT_SECONDS`.
+    Does nothing for other addresses, for a database without this program's experiments or behind a link to another
+    folder, where nothing has moved, and where the files did not come along. Raises TrackingError if the database cannot
+    be changed within `WAIT_SECONDS`, StoreError if an outbox cannot be renamed.
     """
     path = tracking.database_path(tracking_uri)
     if path is None or not path.is_file():
         return
     path = path.absolute()
+    if not _is_same(Path(os.path.realpath(path)).parent, path.parent):
+        # A link, which a copy of the store has too: the database is another store's, or a person keeps it elsewhere.
+        return
     try:
         with closing(_opened(path)) as database:
             if not _former(database, path.parent):
@@ -88,18 +92,26 @@ def follow(tracking_uri: str) -> None:
 def check_inside(place: str, tracking_uri: str, *, store: Path, what: str) -> None:
     """Raise TrackingError if `what` keeps its files in `place`, outside the store that its database lies in.
 
-    Nothing is checked for servers and for databases elsewhere, which were named by whoever publishes there.
+    A link leads where it leads: a copy of a store has the same links as the original. Nothing is checked for servers
+    and for databases elsewhere, which were named by whoever publishes there.
     """
-    database = tracking.database_path(tracking_uri)
-    if database is None or database.parent != store.absolute():
+    if not lies_in(tracking_uri, store):
         return
     path = local_path(place)
-    if path is None or not Path(os.path.normpath(path)).is_relative_to(database.parent):
+    if path is None or not (real := Path(os.path.realpath(path))).is_relative_to(os.path.realpath(store)):
+        led = "" if path is None or str(real) == os.path.normpath(path) else f", which leads to {real}"
         raise TrackingError(
-            f"{what} in {database} keeps its files in {tracking.public(place)}, outside the store, where nothing is "
-            f"written. Copy the folder {tracking.ARTIFACTS_FOLDER} along with a database, or remove the database: it "
-            "is made again from the ledger; or publish to another one with --tracking-uri"
+            f"{what} in {tracking.database_path(tracking_uri)} keeps its files in {tracking.public(place)}{led}, "
+            f"outside the store, where nothing is written. Copy the folder {tracking.ARTIFACTS_FOLDER} along with a "
+            "database, or remove the database: it is made again from the ledger; or publish to another one with "
+            "--tracking-uri"
         )
+
+
+def lies_in(tracking_uri: str, store: Path) -> bool:
+    """Whether the tracking store is a SQLite database in the folder `store`, however the two paths are written."""
+    database = tracking.database_path(tracking_uri)
+    return database is not None and os.path.realpath(database.parent) == os.path.realpath(store)
 
 
 def local_path(place: str) -> Path | None:

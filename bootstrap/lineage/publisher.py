@@ -35,7 +35,7 @@ from bootstrap.ledger_records import Generation
 from bootstrap.lineage import batches, datasets, graph, metrics, notes, places, samples, tags, tracking, views
 from bootstrap.lineage.connection import active_experiment, connected
 from bootstrap.lineage.datasets import Data
-from bootstrap.lineage.live import adopt
+from bootstrap.lineage.live import adopt, look_up
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.pages import Pages
 from bootstrap.lineage.registry import Registry
@@ -222,6 +222,8 @@ class _Publisher:
         }
         found = active_experiment(self.client, name, otherwise=" or name another with tracking.experiment")
         if found is None:
+            # The folder may be a link that leads out of the store.
+            self._check_place(location, f"the experiment {name}")
             return self.client.create_experiment(name, artifact_location=location, tags=wanted)
         self._check_place(found.artifact_location, f"the experiment {name}")
         for key, value in wanted.items():
@@ -267,11 +269,24 @@ class _Publisher:
         self.registry.point("champion", self.receipts[self.entries[-1].generation.champion].version)
 
     def _view(self, run_id: str) -> None:
-        """Save the view of the generations in the experiment, and describe the experiment in one line."""
-        kept = self.client.get_experiment(self.experiment_id).tags
+        """Save the view of the generations in the experiment, and describe the experiment in one line.
+
+        Views of other lineages whose runs are deleted for good go.
+        """
+        kept = dict(self.client.get_experiment(self.experiment_id).tags)
+        others = {one: look_up(self.client, one) for one in views.lineages(kept) if one != run_id}
+        for gone in (one for one, run in others.items() if run is None):
+            self.client.delete_experiment_tag(self.experiment_id, views.key(gone))
+            del kept[views.key(gone)]
         at = _milliseconds(self.entries[0].annotations.finished)
         key, value = views.saved(self.root_run.info.run_name or self.lineage, lineage_run_id=run_id, at=at)
-        note = notes.of_experiment(views.lineages({**kept, key: value}), self.experiment_id)
+        shown = {
+            one: name
+            for one, name in views.lineages({**kept, key: value}).items()
+            # A deleted run may be restored, and has its view then.
+            if (run := others.get(one)) is None or run.info.lifecycle_stage == "active"
+        }
+        note = notes.of_experiment(shown, self.experiment_id)
         for name, text in {key: value, "mlflow.note.content": note}.items():
             if kept.get(name) != text:
                 self.client.set_experiment_tag(self.experiment_id, name, text)
@@ -385,9 +400,11 @@ class _Publisher:
         }
         own = {**more, **common}
         adopted = adopt(self.client, self.store.root, self.outbox.folder, name=name, own=own)
-        if adopted is not None:
-            return adopted
-        return self.client.create_run(self.experiment_id, start_time=_milliseconds(started), run_name=name, tags=own)
+        run = adopted or self.client.create_run(
+            self.experiment_id, start_time=_milliseconds(started), run_name=name, tags=own
+        )
+        self._check_place(run.info.artifact_uri, f"the run {name}")
+        return run
 
     def _inputs_and_outputs(self, node: Generation, run_id: str, model_id: str, found: Sequence[Data]) -> None:
         """Log a generation's inputs and output, which MLflow's own pages draw as edges."""

@@ -24,7 +24,12 @@ _COSTS = ("cost/seconds/total", "cost/tokens/total")
 def saved(name: str, *, lineage_run_id: str, at: int) -> tuple[str, str]:
     """Return key and value of the experiment's tag with the view of a lineage. `at`: milliseconds since 1970."""
     envelope = {"name": name, "createdAt": at, "updatedAt": at, "state": json.dumps(_state(lineage_run_id))}
-    return f"{TAG_PREFIX}{tracking.view_id(lineage_run_id)}", json.dumps(envelope)
+    return key(lineage_run_id), json.dumps(envelope)
+
+
+def key(lineage_run_id: str) -> str:
+    """Return the key of the experiment's tag with the view of a lineage."""
+    return f"{TAG_PREFIX}{tracking.view_id(lineage_run_id)}"
 
 
 def lineages(experiment_tags: Mapping[str, str]) -> dict[str, str]:
@@ -33,16 +38,17 @@ def lineages(experiment_tags: Mapping[str, str]) -> dict[str, str]:
     A view that somebody made unreadable counts as none.
     """
     found = {}
-    for key, value in experiment_tags.items():
-        run_id = key.removeprefix(f"{TAG_PREFIX}{tracking.view_id('')}")
-        if run_id == key:
+    prefix = key("")
+    for name, value in experiment_tags.items():
+        run_id = name.removeprefix(prefix)
+        if run_id == name:
             continue
         try:
             envelope = json.loads(value)
         except ValueError:
             continue
-        if isinstance(envelope, dict) and isinstance(name := envelope.get("name"), str):
-            found[run_id] = name
+        if isinstance(envelope, dict) and isinstance(shown := envelope.get("name"), str):
+            found[run_id] = shown
     return found
 
 

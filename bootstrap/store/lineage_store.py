@@ -3,7 +3,7 @@
     <root>/
         LOCK              one driver at a time (lock.py)
         lineage.json      schema version, lineage name, the recipe's identity and its digest
-        artifacts/        stage outputs that the ledger may name; never removed
+        artifacts/        stage outputs that the ledger may name; only `bootstrap gc` frees weights of them
         cache/            replies of judge models, and the rows that verifiers cannot use; recomputed if removed
         limits.json       what its workers may take at once (`stages/limits.py`)
         work/             checkpoints inside a step, stored as artifacts; removed once the step is done

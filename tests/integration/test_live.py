@@ -2,8 +2,10 @@
 
 import io
 import shutil
+import sqlite3
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from mlflow.entities import Run, ViewType
 from support.lineage_factory import PROMOTED, RECIPE, REJECTED, build, grow
 
 from bootstrap.cli import live_child
-from bootstrap.errors import RecipeError
+from bootstrap.errors import RecipeError, TrackingError
 from bootstrap.lineage import live, live_state
 from bootstrap.lineage.live import NOTE, STALE_SECONDS, LiveRuns, settle
 from bootstrap.lineage.live_state import TAG, Snapshot, snapshot_of
@@ -233,3 +235,72 @@ def test_where_nothing_was_left_mlflow_is_not_asked(tmp_path: Path, monkeypatch:
     build(tmp_path / "addition", plan=())
     monkeypatch.setattr(live, "connected", pytest.fail)
     settle(tmp_path / "addition", tracking_uri=f"sqlite:///{tmp_path}/none.db", experiment=None)
+
+
+def age(scene: Scene, run_id: str) -> None:
+    """Let a run have begun long ago, and never have been posted to."""
+    with closing(sqlite3.connect(scene.root.parent / "mlflow.db")) as database, database:
+        began = NOW - round(2000 * STALE_SECONDS)
+        database.execute("update runs set start_time = ? where run_uuid = ?", (began, run_id))
+        database.execute("delete from tags where key = ? and run_uuid = ?", (TAG, run_id))
+
+
+def forgotten(scene: Scene) -> str:
+    """Show generation 1 in progress and lose the note of it; return the run's id."""
+    scene.live().post(at(12))
+    live_state.forget(scene.outbox.folder, 1)
+    return scene.run("gen-1").info.run_id
+
+
+def test_a_run_that_was_killed_before_it_was_noted_does_not_run_for_ever(scene: Scene) -> None:
+    run_id = forgotten(scene)
+    scene.settle()
+    assert scene.run("gen-1").info.status == "RUNNING", "it was posted to a moment ago"
+    age(scene, run_id)
+    scene.settle()
+    assert scene.run("gen-1").info.status == "KILLED"
+    assert scene.run("gen-1").data.tags[NOTE] == live.KILLED
+
+
+def test_a_run_just_made_is_no_stale_one(scene: Scene) -> None:
+    run_id = forgotten(scene)
+    scene.client.delete_tag(run_id, TAG)
+    scene.settle()
+    assert scene.run("gen-1").info.status == "RUNNING"
+
+
+def test_a_forgotten_run_of_a_generation_that_has_its_own_goes(scene: Scene) -> None:
+    age(scene, forgotten(scene))
+    grow(LineageStore(scene.root), outcome=PROMOTED)
+    assert scene.publish() == [1]
+    scene.settle()
+    assert scene.run("gen-1").info.status == "FINISHED" and len(scene.runs("gen-1", deleted=True)) == 1
+
+
+def test_what_runs_beside_it_is_left_alone(scene: Scene) -> None:
+    experiment = scene.run("addition").info.experiment_id
+    origin = {live_state.ORIGIN: live._origin(scene.root)}
+    tags = {
+        "another lineage's": {**origin, "bootstrap.lineage": "other"},
+        "a person's": {"bootstrap.lineage": "addition"},
+        "a published one's": {**origin, "bootstrap.lineage": "addition", RUN_KEY: "addition/gen-9"},
+    }
+    for name, own in tags.items():
+        made = scene.client.create_run(experiment, run_name=name, tags=own)
+        age(scene, made.info.run_id)
+    scene.settle()
+    assert [scene.run(name).info.status for name in tags] == ["RUNNING"] * 3
+
+
+def test_a_generation_is_not_published_onto_a_run_that_keeps_its_files_outside_the_store(scene: Scene) -> None:
+    scene.live().post(at(12))
+    outside = scene.root.parent.parent / f"{scene.root.parent.name}-outside"
+    with closing(sqlite3.connect(scene.root.parent / "mlflow.db")) as database, database:
+        database.execute(
+            "update runs set artifact_uri = ? where run_uuid = ?", (outside.as_uri(), scene.run("gen-1").info.run_id)
+        )
+    grow(LineageStore(scene.root), outcome=PROMOTED)
+    for _ in range(2):
+        with pytest.raises(TrackingError, match="outside the store, where nothing is written"):
+            scene.publish()
+    assert not outside.exists()

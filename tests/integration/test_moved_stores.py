@@ -148,3 +148,23 @@ def test_a_database_that_was_copied_without_its_files_is_refused_and_can_be_made
     sync(copy)
     assert files(original) == before
     assert page_of(copy).is_relative_to(copy)
+
+
+def test_a_copy_whose_artifacts_are_a_link_into_the_original_is_refused(original: Path, tmp_path: Path) -> None:
+    shutil.copytree(original, tmp_path / "copy", ignore=shutil.ignore_patterns(tracking.ARTIFACTS_FOLDER))
+    (tmp_path / "copy" / tracking.ARTIFACTS_FOLDER).symlink_to(original / tracking.ARTIFACTS_FOLDER)
+    grow(LineageStore(tmp_path / "copy" / "addition"), outcome=PROMOTED)
+    before = files(original)
+    with pytest.raises(TrackingError, match=r"which leads to .*outside the store, where nothing is written"):
+        sync(tmp_path / "copy")
+    assert files(original) == before
+
+
+def test_a_new_database_beside_such_a_link_is_refused_too(tmp_path: Path, empty_database: Path) -> None:
+    build(tmp_path / "runs" / "addition", plan=())
+    shutil.copy(empty_database, tmp_path / "runs" / "mlflow.db")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "runs" / tracking.ARTIFACTS_FOLDER).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(TrackingError, match="outside the store"):
+        sync(tmp_path / "runs")
+    assert list((tmp_path / "elsewhere").iterdir()) == []

@@ -14,6 +14,7 @@ from support.lineage_factory import PROMOTED, RECIPE, REJECTED, build, grow
 
 from bootstrap.cli.target import own_database
 from bootstrap.errors import TrackingError
+from bootstrap.lineage import views
 from bootstrap.lineage.publisher import publish
 from bootstrap.store.lineage_store import LineageStore
 
@@ -389,3 +390,24 @@ def test_a_lineage_is_found_again_whatever_it_is_called(tmp_path: Path, empty_da
     assert put(root, uri) == []
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     assert sorted(runs(client, f"bootstrap/{name}")) == sorted([name, "gen-0", "gen-1"])
+
+
+def test_the_experiments_line_and_views_name_no_lineage_that_is_gone(store: tuple[Path, str, MlflowClient]) -> None:
+    root, uri, client = store
+    for name in ("lost", "thrown"):
+        build(root.parent / name, plan=(), name=name)
+        put(root.parent / name, uri, experiment=NAME)
+    ids = {name: runs(client)[name][0].info.run_id for name in ("lost", "thrown", "addition")}
+
+    def shown() -> tuple[str, set[str]]:
+        kept = client.get_experiment_by_name(NAME).tags
+        return kept["mlflow.note.content"], {name for name, run_id in ids.items() if views.key(run_id) in kept}
+
+    assert all(name in shown()[0] for name in ids) and shown()[1] == set(ids)
+    gone(client, ids["lost"])
+    client.delete_run(ids["thrown"])
+    grow(LineageStore(root), outcome=PROMOTED)
+    put(root, uri)
+    line, kept = shown()
+    assert "addition" in line and "lost" not in line and "thrown" not in line
+    assert kept == {"addition", "thrown"}, "a run in the trash can be restored, and has its view then"

@@ -1,9 +1,13 @@
 """The model card names everything that the model was made from and judged by."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
+import pytest
 from support.lineage_factory import NASTY, OUTSIDE_FINGERPRINT, PROMOTED, SETTINGS, build
 
+from bootstrap.ledger_records import ArtifactRef, Edge
 from bootstrap.lineage.card import model_card
 from bootstrap.store.lineage_store import LineageStore
 
@@ -43,3 +47,39 @@ def test_the_card_of_the_base_says_that_nothing_came_before(tmp_path: Path) -> N
 def test_a_teachers_place_cannot_become_markup(tmp_path: Path) -> None:
     build(tmp_path / "addition", plan=(PROMOTED,), outside=NASTY)
     assert "<img" not in card(tmp_path / "addition", 1)
+
+
+FOLDER = {"type": "folder", "path": NASTY}
+FORK = {"type": "generation", "number": NASTY, "lineage": NASTY, "record": NASTY}
+
+
+@pytest.mark.parametrize("base", [FOLDER, FORK])
+def test_no_text_of_a_strangers_lineage_can_become_markup(tmp_path: Path, base: dict[str, Any]) -> None:
+    entry = build(tmp_path / "addition", plan=(PROMOTED,))[1]
+    node = entry.generation
+    foreign = node.model_copy(
+        update={
+            "lineage": NASTY,
+            "fingerprint": NASTY,
+            "recipe_digest": NASTY,
+            "code_version": NASTY,
+            "edges": [
+                Edge(role=NASTY, generation=0, fingerprint=NASTY),
+                Edge(role="data", generation=None, external=NASTY, fingerprint=NASTY),
+            ],
+            "artifacts": {NASTY: ArtifactRef(id="", digest=NASTY, path="")},
+            "verifiers": {NASTY: NASTY},
+            "decision": node.decision.model_copy(update={"reason": NASTY}),
+            "report": node.report.model_copy(
+                update={"suite": NASTY, "parts": {NASTY: node.report.levels}, "panel": {NASTY: node.report.levels}}
+            ),
+        }
+    )
+    identity = {
+        "base": {"model": base, "steps": []},
+        "task": {"type": NASTY, "base_level": NASTY},
+    }
+    found = model_card(dataclasses.replace(entry, generation=foreign), identity=identity)
+    body = found.split("---\n", 2)[2]
+    assert body.count("link") > 15, "each of these texts is shown"
+    assert not [mark for mark in ("<img", "[link]", "`code`", "|pipe|", "\n# heading") if mark in body]

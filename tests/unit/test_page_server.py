@@ -6,6 +6,8 @@ import http.client
 import json
 import re
 import socket
+import struct
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from support.lineage_factory import NASTY, PROMOTED, REJECTED, build, grow
 
 from bootstrap.errors import TrackingError
+from bootstrap.lineage import page_server
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.page_server import Page, PageServer, free_port_near, serve_pages
 from bootstrap.store.lineage_store import LineageStore
@@ -149,3 +152,43 @@ def test_a_taken_port_is_told_and_the_next_one_is_offered_only_if_it_is_free() -
         assert free_port_near(port - 1) == 0 and free_port_near(0) == free_port_near(65535) == 0
         with pytest.raises(TrackingError, match=f"cannot listen on 127.0.0.1:{port}"), serve_pages({}, port=port):
             pass
+
+
+def test_a_marker_with_odd_samples_leaves_the_page_whole(served: PageServer) -> None:
+    page = served.pages["addition"]
+    assert page.outbox is not None
+    ids = {"experiment_id": "7", "lineage_run_id": "root", "run_id": "r1", "model_id": "m-1", "version": "2"}
+    odd = {"rollout": "r", "reward": {"x" * 700: 1}}
+    page.outbox.mark(1, Receipt(hash=page.store.ledger.read()[1].hash, **ids, samples=(odd,)))
+    status, _, body = ask(served, "/addition")
+    assert status == 200 and len(data(body)["details"]["1"]["samples"]) > 1, "they come from the artifacts"
+
+
+def test_a_browser_that_leaves_in_the_middle_of_a_page_is_no_fault_to_tell(
+    served: PageServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    has_left, ended = threading.Event(), threading.Event()
+    shut = page_server._Server.shutdown_request
+
+    def shutdown(self: page_server._Server, request: Any) -> None:
+        shut(self, request)
+        ended.set()
+
+    monkeypatch.setattr(page_server._Server, "shutdown_request", shutdown)
+    # More than the buffers between the two hold.
+    monkeypatch.setattr(served.pages["addition"], "html", lambda: has_left.wait(30) and bytes(2**26))
+    with socket.create_connection(("127.0.0.1", served.port)) as browser:
+        browser.sendall(f"GET /addition HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n\r\n".encode())
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    has_left.set()
+    assert ended.wait(30)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_fault_of_ours_is_told(
+    served: PageServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(served.pages["addition"], "html", lambda: 1 // 0)
+    with pytest.raises(http.client.RemoteDisconnected):
+        ask(served, "/addition")
+    assert "ZeroDivisionError" in capsys.readouterr().err

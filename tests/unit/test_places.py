@@ -174,3 +174,38 @@ def test_a_database_that_cannot_be_changed_is_told_with_the_remedy(
         with pytest.raises(TrackingError, match="end other programs that use it"):
             places.follow(tracking.database_uri(tmp_path / "new" / "mlflow.db"))
     assert dump(tmp_path / "new") == before
+
+
+@pytest.mark.parametrize("link", ["mlflow-artifacts", "mlflow-artifacts/r1"])
+def test_a_link_out_of_the_store_leads_out_of_it(tmp_path: Path, link: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "store" / link).parent.mkdir(parents=True)
+    (tmp_path / "store" / link).symlink_to(tmp_path / "elsewhere")
+    place = f"file://{tmp_path}/store/mlflow-artifacts/r1/artifacts"
+    uri = tracking.database_uri(tmp_path / "store" / "mlflow.db")
+    with pytest.raises(TrackingError, match=f"which leads to {tmp_path}/elsewhere.*outside the store"):
+        places.check_inside(place, uri, store=tmp_path / "store", what="the run gen-1")
+
+
+@pytest.mark.parametrize("written", ["{}/store/x/../mlflow.db", "{}/link/mlflow.db", "{}/store/./mlflow.db"])
+def test_a_database_in_the_store_is_in_it_however_its_path_is_written(tmp_path: Path, written: str) -> None:
+    (tmp_path / "store" / "x").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "store")
+    uri = f"sqlite:///{written.format(tmp_path)}"
+    assert places.lies_in(uri, tmp_path / "store") and places.lies_in(uri, tmp_path / "link")
+    with pytest.raises(TrackingError, match="outside the store"):
+        places.check_inside(f"file://{tmp_path}/other/x", uri, store=tmp_path / "store", what="the run gen-1")
+    places.check_inside(f"file://{tmp_path}/link/mlflow-artifacts/x", uri, store=tmp_path / "store", what="the run")
+
+
+def test_the_database_of_the_original_behind_a_copys_link_stays_as_it_is(tmp_path: Path) -> None:
+    make(tmp_path / "old")
+    before = dump(tmp_path / "old")
+    shutil.copytree(tmp_path / "old", tmp_path / "new", ignore=shutil.ignore_patterns("mlflow.db"))
+    (tmp_path / "new" / "mlflow.db").symlink_to(tmp_path / "old" / "mlflow.db")
+    uri = tracking.database_uri(tmp_path / "new" / "mlflow.db")
+    places.follow(uri)
+    assert dump(tmp_path / "old") == before
+    [(location,)] = all_of(tmp_path / "old", "select artifact_location from experiments where experiment_id = 1")
+    with pytest.raises(TrackingError, match="outside the store"):
+        places.check_inside(location, uri, store=tmp_path / "new", what="the experiment")

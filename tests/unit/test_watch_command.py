@@ -79,7 +79,7 @@ def test_stages_rewards_and_decisions_are_printed_until_the_run_ends(
         "gen-0 base: generation 0: frontier 4",
         "generation 1/3 train 12/60: 5.23k tokens/s · reward 0.830",
         "generation 1/3 evaluate 30/60",
-        "gen-1 rejected: level 5 fell [31m",
+        r"gen-1 rejected: level 5 fell\x1b[31m",
         "ended: the lineage has all its generations",
     ]
     assert found.looks == 5
