@@ -10,7 +10,7 @@ Answers are frozen dataclasses. What they hold several of is `Rows`: a tuple wit
 `to_dicts`. Only `reproduce` loads torch. Nothing but `reproduce` writes, and that into a folder of its own. Each
 question loads what it needs when it is asked, since tables take a third of a second to load.
 
-Left out: growing lineages (`bootstrap run`), and what a terminal shows (`cli/ask.py`).
+Left out: growing lineages (`bootstrap run`), and what a terminal shows (`cli/answers.py`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -111,7 +111,8 @@ class Lineage:
         """Return what differs between two generations: settings, data, verifiers, metrics, answers to the same prompts.
 
         Either may be of another lineage (`other@gen-3`). `prompts`: make the texts of held-out prompts again from the
-        recipe, where it names no code of the user's own; otherwise only those are known that an evaluation kept.
+        recipe, except of tasks of plug-ins, of the hub, and of files whose content the lineage does not pin; of others
+        only those are known that an evaluation kept.
         Raises RecipeError for an unknown generation and where both are the same one, StoreError, StoreCorrupt.
         """
         from bootstrap.lineage.questions import difference
@@ -192,19 +193,20 @@ class Lineage:
         `into`: folder of the scratch store, which stays; by default a temporary one, which does not. `run_plugins`:
         agree that code which the stored recipe names runs with all your rights. `make_pool`: makes the workers, given
         the recipe, their number and the lineage's folder; by default they work in this process. `observe`: called with
-        events of the progress. Raises RecipeError for an unknown generation, a folder in use, a recipe with plug-ins
-        that are not agreed to; StoreError, StoreCorrupt, VerifierError, WorkerError.
+        events of the progress. Raises RecipeError for an unknown generation, a folder in use, a remembered recipe that
+        is not the header's or has plug-ins that are not agreed to; StoreError, StoreCorrupt, VerifierError,
+        WorkerError.
         """
-        from bootstrap.cli.remembered import recall_recipe
         from bootstrap.reproduction import as_recorded, check_scratch, reproduce
 
         node = self.generation(generation)
-        if not run_plugins and (named := sorted(set(plugins_of(self._grown.header.identity)))):
+        recalled = _recalled(self._grown)
+        if not run_plugins and (named := sorted(set(plugins_of(recalled.model_dump(mode="json"))))):
             raise RecipeError(
                 f"the recipe of lineage {self.name} names code of its author's own ({', '.join(named)}), which would "
                 "run with all your rights; look at it, then agree with --run-plugins"
             )
-        recipe = as_recorded(recall_recipe(self._grown.store), node)
+        recipe = as_recorded(recalled, node)
         with _folder(into) as scratch:
             check_scratch(self._grown, scratch)
             with (make_pool or _local)(recipe, node.num_workers, scratch) as pool:
@@ -228,15 +230,29 @@ class Lineage:
         return Grown.read(choose(self.path.parent, lineage)), generation
 
 
+def _recalled(grown: Grown) -> "Recipe":
+    """Return the recipe that a lineage remembers, of which its header's hash proves every setting of its results.
+
+    Raises RecipeError where there is none of this version or it is another one than the header's, StoreError,
+    StoreCorrupt.
+    """
+    from bootstrap.cli.remembered import FILE_NAME, recall_recipe
+
+    recipe = recall_recipe(grown.store)
+    if recipe.digest() != grown.header.digest:
+        raise RecipeError(
+            f"{FILE_NAME} of lineage {grown.name} is another recipe than the one that the lineage grows from; restore "
+            "it from a copy of the store, or remove it, so that the lineage's header counts"
+        )
+    return recipe
+
+
 def _heldout_texts(grown: Grown, levels: Sequence[int]) -> dict[str, str]:
-    """Return prompt id -> text of held-out prompts as the lineage's recipe makes them; none for a task of plug-ins."""
-    from bootstrap.cli.remembered import recall_recipe
+    """Return prompt id -> text of held-out prompts as the lineage's recipe makes them; empty without a sound one."""
     from bootstrap.stages.heldout_texts import heldout_texts
 
-    if any(plugins_of(grown.header.identity["task"])):
-        return {}
     try:
-        return heldout_texts(recall_recipe(grown.store), levels)
+        return heldout_texts(_recalled(grown), levels)
     except RecipeError:
         return {}
 
