@@ -16,8 +16,11 @@ from support.rollouts import rollout
 
 from bootstrap import Lineage
 from bootstrap.canonical import sha256
+from bootstrap.cli.main import main
 from bootstrap.errors import RecipeError, StoreError
-from bootstrap.lineage.questions.difference import by_chance, changes
+from bootstrap.ledger_records import Edge
+from bootstrap.lineage.questions.difference import by_chance
+from bootstrap.lineage.questions.settings import changes, leaves
 from bootstrap.records import Rollout, Selection, Use, Verdict
 from bootstrap.store.ledger import Ledger
 from bootstrap.store.lineage_store import LineageStore
@@ -59,7 +62,13 @@ def test_why_names_who_was_tried_against_the_same_champion(rich: Lineage) -> Non
         "gen-6": ["gen-4"],
         "gen-8": ["gen-7"],
     }
-    assert [one.name for one in rich.why("gen-3").challengers] == ["gen-4", "gen-6"]
+
+
+def test_who_took_a_champion_s_place_is_no_challenger_that_failed(rich: Lineage) -> None:
+    # gen-6 took the place of gen-3, and gen-3 that of gen-1.
+    assert [one.name for one in rich.why("gen-3").challengers] == ["gen-4"]
+    assert [one.name for one in rich.why("gen-1").challengers] == ["gen-2"]
+    assert [one.name for one in rich.why("gen-0").challengers] == []
 
 
 def test_why_shows_the_tests_with_their_numbers(rich: Lineage) -> None:
@@ -106,8 +115,8 @@ def test_a_long_line_of_champions_is_told_by_its_ends(tmp_path: Path) -> None:
 def test_diff_tells_settings_data_and_verifiers_apart(rich: Lineage) -> None:
     found = rich.diff("gen-3", "gen-6")
     settings = {change.name: (change.a, change.b) for change in found.settings}
-    assert settings["stage"] == ('"alone"', '"merged"')
-    assert settings["steps[0].type"] == ('"rl"', '"merge"')
+    assert settings["stage.name"] == ('"alone"', '"merged"')
+    assert settings["stage.steps[0].type"] == ('"rl"', '"merge"')
     assert settings["target_levels[0]"] == ("6", "7")
     data = {change.name: (change.a, change.b) for change in found.data}
     assert data["from.init"] == ('"gen-1"', "")
@@ -116,6 +125,12 @@ def test_diff_tells_settings_data_and_verifiers_apart(rich: Lineage) -> None:
     verifiers = {change.name: (change.a, change.b) for change in found.verifiers}
     assert verifiers["settings.type"] == ('"exact"', '"majority"')
     assert (found.a, found.b, found.same_weights) == ("rich@gen-3", "rich@gen-6", False)
+
+
+def test_diff_tells_every_setting_of_the_stage(rich: Lineage) -> None:
+    settings = {change.name: (change.a, change.b) for change in rich.diff("gen-4", "gen-5").settings}
+    assert settings["stage.gate"] == ('"compare"', '"never"') and settings["stage.generations"] == ("2", "1")
+    assert not any(name.startswith(("stage.verifier", "generations")) for name in settings)
 
 
 def test_diff_subtracts_metrics_and_leaves_what_one_lacks_open(rich: Lineage) -> None:
@@ -184,6 +199,11 @@ def test_changes_name_each_leaf_that_differs() -> None:
         ("a[2]", "", "4"),
         ("c", "null", ""),
     ]
+
+
+def test_leaves_hold_empty_sections_and_invent_nothing() -> None:
+    value = {"steps": [], "base": {"b": [1, {"c": None}]}, "options": {}}
+    assert dict(leaves(value)) == {"base.b[0]": "1", "base.b[1].c": "null", "options": "{}", "steps": "[]"}
 
 
 # --- samples -------------------------------------------------------------------------------------------------------
@@ -353,9 +373,63 @@ def test_taint_of_a_model_outside_the_lineage(rich: Lineage) -> None:
 
 def test_taint_of_a_verifier_by_name_and_by_version(rich: Lineage) -> None:
     by_name, by_version = rich.taint("exact"), rich.taint("v" + "1" * 15)
-    assert by_name.downstream == by_version.downstream and len(by_name.downstream) == 9
+    assert by_name.downstream == by_version.downstream
+    # The nine of the lineage, and the four of the one that it was forked from.
+    assert [row.lineage for row in by_name.downstream] == ["rich"] * 9 + ["addition"] * 4
     assert {row.via for row in by_name.downstream} == {("judged its answers",)}
     assert by_name.kind == "verifier" and by_name.clean == ()
+
+
+def test_taint_follows_exported_weights_into_other_lineages(tmp_path: Path) -> None:
+    tutor = build(tmp_path / "tutor", plan=[PROMOTED, PROMOTED], teacher=False)
+    build(tmp_path / "school", plan=[PROMOTED, PROMOTED], name="school", teacher=False)
+    source, made = LineageStore(tmp_path / "school"), LineageStore(tmp_path / "second")
+    made.open("second", identity=source.header().identity)
+    shutil.copytree(source.artifacts_folder, made.artifacts_folder, dirs_exist_ok=True)
+    taught = Edge(role="teacher", generation=None, external="/exports/x", fingerprint=tutor[1].generation.fingerprint)
+    for entry in source.ledger.read():
+        more = (taught,) if entry.generation.number == 2 else ()
+        # Weights of their own, which those of the factory's other lineages do not equal.
+        changed = {"edges": (*entry.generation.edges, *more), "fingerprint": f"{entry.generation.number:064x}"}
+        made.ledger.append(entry.generation.model_copy(update=changed), entry.annotations)
+    shutil.rmtree(source.root)
+    found = Lineage(tmp_path, "tutor").taint("gen-1")
+    assert [(row.lineage, row.generation, row.distance, row.via) for row in found.downstream] == [
+        ("tutor", "gen-2", 1, ("starts from gen-1", "was trained on answers of gen-1")),
+        ("second", "gen-2", 1, ("was taught by /exports/x, with the weights of tutor@gen-1",)),
+    ]
+    # Through gen-1, whose weights were exported.
+    base = {(row.lineage, row.generation): row.distance for row in Lineage(tmp_path, "tutor").taint("gen-0").downstream}
+    assert base["second", "gen-2"] == 2
+    assert not Lineage(tmp_path, "tutor").taint("gen-2").downstream
+
+
+def test_taint_knows_no_data_set_of_a_step_that_there_was_not(tmp_path: Path) -> None:
+    lineage = rewritten(tmp_path, step_0=used)
+    for name in ("rollouts-gen-0-step-7", "training-gen-1-step-1", "replay-gen-0", "rollouts-gen-9-step-0"):
+        with pytest.raises(RecipeError, match=f"knows no subject '{name}'"):
+            lineage.taint(name)
+    assert lineage.taint("rollouts-gen-1-step-0").downstream and lineage.taint("replay-gen-1").downstream
+    inherited = forked(tmp_path, origin=lineage, number=2).taint("replay-gen-0").downstream
+    assert (inherited[0].generation, inherited[0].via) == ("gen-0", ("inherited it",))
+
+
+def test_taint_looks_upstream_of_a_fork(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build(tmp_path / "first", plan=[PROMOTED, PROMOTED], outside="/models/tutor", teacher=False)
+    forked(tmp_path, origin=Lineage(tmp_path, "first"), number=1)
+    found = Lineage(tmp_path, "fork").taint("/models/tutor")
+    assert [(row.lineage, row.generation, row.distance) for row in found.downstream] == [
+        ("first", "gen-1", 1),
+        ("first", "gen-2", 1),
+        ("fork", "gen-0", 2),
+        ("fork", "gen-1", 3),
+    ]
+    assert found.clean == () and found.champion_is_tainted and found.unsearched == ()
+    shutil.rmtree(tmp_path / "first")
+    alone = Lineage(tmp_path, "fork").taint("exact")
+    assert alone.unsearched == ("first@gen-1",) and Lineage(tmp_path, "fork").taint("gen-0").unsearched == ()
+    assert main(["taint", "exact", "--lineage", "fork", "--store", str(tmp_path)]) == 0
+    assert "not searched: first@gen-1" in capsys.readouterr().err
 
 
 def test_taint_of_data_sets(rich: Lineage, tmp_path: Path) -> None:
@@ -372,7 +446,7 @@ def test_taint_of_data_sets(rich: Lineage, tmp_path: Path) -> None:
         ("gen-8", ("was evaluated on it",)),
     ]
     panel = rich.taint("copy")
-    assert panel.kind == "dataset" and len(panel.downstream) == 9
+    assert panel.kind == "dataset" and [row.lineage for row in panel.downstream] == ["rich"] * 9 + ["addition"] * 4
 
 
 def test_taint_of_a_task_counts_what_was_trained_on(tmp_path: Path) -> None:
@@ -392,7 +466,7 @@ def test_taint_of_a_task_counts_what_was_trained_on(tmp_path: Path) -> None:
     found = rewritten(tmp_path, step_0=steps).taint("addition")
     assert [(row.generation, row.distance, row.via) for row in found.downstream] == [
         ("gen-0", 1, ("was shown 1 of its references",)),
-        ("gen-1", 1, ("was trained on 2 of its answers",)),
+        ("gen-1", 1, ("was trained on 1 of its answers", "kept 1 more of its answers for replay")),
         ("gen-2", 2, ("starts from gen-1", "was trained on answers of gen-0", "was trained on answers of gen-1")),
     ]
 
