@@ -37,6 +37,31 @@ def rich(store: Path) -> Lineage:
     return Lineage(store, "rich")
 
 
+# --- a generation of another lineage --------------------------------------------------------------------------------
+
+
+def test_every_question_takes_a_generation_of_another_lineage(store: Path, rich: Lineage) -> None:
+    other = Lineage(store, "addition")
+    assert other.generation("rich@gen-5") == rich.generation("gen-5")
+    assert other.why("rich@champion") == rich.why() != other.why()
+    assert other.samples("rich@gen-3") == rich.samples("gen-3")
+    assert other.contamination("rich@gen-3") == rich.contamination("gen-3")
+    assert other.taint("rich@gen-5") == rich.taint("gen-5") == rich.taint("rich@gen-5")
+    held_out = rich.samples("gen-3", origin="heldout", count=1)[0].id
+    assert other.trace(held_out, generation="rich@gen-3") == rich.trace(held_out, generation=3)
+    with pytest.raises(StoreError, match="did you mean rich"):
+        other.why("ritch@gen-3")
+    with pytest.raises(RecipeError, match="use gen-0 to gen-8"):
+        other.reproduce("rich@gen-77")
+
+
+def test_an_at_sign_separates_a_lineage_only_where_there_is_one(tmp_path: Path) -> None:
+    build(tmp_path / "made", plan=[PROMOTED], outside="org/model@v2", forked="gone@gen-1")
+    made = Lineage(tmp_path)
+    assert made.taint("org/model@v2").kind == "model" and made.taint("gone@gen-1").kind == "model"
+    assert main(["taint", "org/model@v2", "--store", str(tmp_path)]) == 0
+
+
 # --- compare -------------------------------------------------------------------------------------------------------
 
 
