@@ -10,7 +10,7 @@ Answers are frozen dataclasses. What they hold several of is `Rows`: a tuple wit
 `to_dicts`. Only `reproduce` loads torch. Nothing but `reproduce` writes, and that into a folder of its own. Each
 question loads what it needs when it is asked, since tables take a third of a second to load.
 
-Left out: growing lineages (`bootstrap run`), and what a terminal shows (`cli/ask.py`).
+Left out: growing lineages (`bootstrap run`), and what a terminal shows (`cli/answers.py`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +43,7 @@ class Lineage:
     """One lineage of a store, as it was when this object was made.
 
     A generation is named `gen-3`, `3`, `champion`, `base` or `last`; one of another lineage in the same store
-    `other@gen-3`, where a method says so.
+    `other@gen-3`.
     """
 
     def __init__(self, store: str | Path = "runs", name: str | None = None) -> None:
@@ -61,6 +61,18 @@ class Lineage:
         from bootstrap.cli.stores import lineages
 
         return [cls(store, name) for name in lineages(Path(store))]
+
+    @classmethod
+    def asked(
+        cls, store: str | Path, name: str | None, subject: str, *, is_generation: bool = True
+    ) -> "tuple[Lineage, str]":
+        """Return the lineage that `gen-3` or `other@gen-3` means, and the name in it.
+
+        `name`: the lineage of a subject that names none. `is_generation` False: the subject may be anything `taint`
+        knows, where an @ separates a lineage only if the store holds one of that name. Raises StoreError, StoreCorrupt.
+        """
+        lineage, inside = _parted(Path(store), subject, is_generation=is_generation)
+        return cls(store, lineage or name), inside
 
     def __repr__(self) -> str:
         return f"Lineage({str(self.path.parent)!r}, {self.name!r}): {len(self)} generations"
@@ -91,7 +103,8 @@ class Lineage:
 
     def generation(self, name: str | int) -> Generation:
         """Return one generation. Raises RecipeError if there is none of that name."""
-        return self._grown.find(str(name))
+        grown, inside = self._located(name)
+        return grown.find(inside)
 
     @property
     def champion(self) -> Generation:
@@ -105,18 +118,18 @@ class Lineage:
         """
         from bootstrap.lineage.questions import why
 
-        return why.why(self._grown, str(generation))
+        return why.why(*self._located(generation))
 
     def diff(self, a: str | int, b: str | int, *, prompts: bool = True) -> "Difference":
         """Return what differs between two generations: settings, data, verifiers, metrics, answers to the same prompts.
 
-        Either may be of another lineage (`other@gen-3`). `prompts`: make the texts of held-out prompts again from the
-        recipe, where it names no code of the user's own; otherwise only those are known that an evaluation kept.
+        `prompts`: make the texts of held-out prompts again from the recipe, except for tasks of plug-ins, of the hub,
+        and of files whose content the lineage does not pin; other texts are known where an evaluation kept them.
         Raises RecipeError for an unknown generation and where both are the same one, StoreError, StoreCorrupt.
         """
         from bootstrap.lineage.questions import difference
 
-        sides = self._located(str(a)), self._located(str(b))
+        sides = self._located(a), self._located(b)
         texts: dict[str, str] = {}
         for grown, name in sides if prompts else ():
             levels = [row.level for row in grown.find(name).report.levels]
@@ -141,7 +154,7 @@ class Lineage:
         """
         from bootstrap.lineage.questions import sampled
 
-        return sampled.samples(self._grown, str(generation), order=order, dropped=dropped, origin=origin, count=count)
+        return sampled.samples(*self._located(generation), order=order, dropped=dropped, origin=origin, count=count)
 
     def trace(self, sample: str, *, generation: str | int | None = None) -> "Trace":
         """Return the model, prompt, seed and verdict that made a sample, and every generation trained on it.
@@ -151,7 +164,8 @@ class Lineage:
         """
         from bootstrap.lineage.questions import trace
 
-        return trace.trace(self._grown, sample, generation=None if generation is None else str(generation))
+        grown, name = (self._grown, None) if generation is None else self._located(generation)
+        return trace.trace(grown, sample, generation=name)
 
     def taint(self, subject: str | int, *, kind: "Kind | None" = None) -> "Taint":
         """Return everything downstream of a generation, a verifier, a data set or a model outside the lineage.
@@ -161,7 +175,7 @@ class Lineage:
         """
         from bootstrap.lineage.questions import taint
 
-        return taint.taint(self._grown, str(subject), kind=kind)
+        return taint.taint(*self._located(subject, is_generation=False), kind=kind)
 
     def contamination(self, generation: str | int = "champion") -> "Contamination":
         """Return which held-out prompts a generation, or one whose weights it has, was trained on.
@@ -170,7 +184,7 @@ class Lineage:
         """
         from bootstrap.lineage.questions import contamination
 
-        return contamination.contamination(self._grown, str(generation))
+        return contamination.contamination(*self._located(generation))
 
     def compare(self, *others: "Lineage") -> "Comparison":
         """Return this lineage and others side by side. Raises RecipeError for none and for one without generations."""
@@ -192,24 +206,25 @@ class Lineage:
         `into`: folder of the scratch store, which stays; by default a temporary one, which does not. `run_plugins`:
         agree that code which the stored recipe names runs with all your rights. `make_pool`: makes the workers, given
         the recipe, their number and the lineage's folder; by default they work in this process. `observe`: called with
-        events of the progress. Raises RecipeError for an unknown generation, a folder in use, a recipe with plug-ins
-        that are not agreed to; StoreError, StoreCorrupt, VerifierError, WorkerError.
+        events of the progress. Raises RecipeError for an unknown generation, a folder in use, a remembered recipe that
+        is not the header's or has plug-ins that are not agreed to; StoreError, StoreCorrupt, VerifierError,
+        WorkerError.
         """
-        from bootstrap.cli.remembered import recall_recipe
         from bootstrap.reproduction import as_recorded, check_scratch, reproduce
 
-        node = self.generation(generation)
-        if not run_plugins and (named := sorted(set(plugins_of(self._grown.header.identity)))):
+        grown, name = self._located(generation)
+        node, recalled = grown.find(name), _recalled(grown)
+        if not run_plugins and (named := sorted(set(plugins_of(recalled.model_dump(mode="json"))))):
             raise RecipeError(
-                f"the recipe of lineage {self.name} names code of its author's own ({', '.join(named)}), which would "
+                f"the recipe of lineage {grown.name} names code of its author's own ({', '.join(named)}), which would "
                 "run with all your rights; look at it, then agree with --run-plugins"
             )
-        recipe = as_recorded(recall_recipe(self._grown.store), node)
+        recipe = as_recorded(recalled, node)
         with _folder(into) as scratch:
-            check_scratch(self._grown, scratch)
+            check_scratch(grown, scratch)
             with (make_pool or _local)(recipe, node.num_workers, scratch) as pool:
                 return reproduce(
-                    self._grown,
+                    grown,
                     node.name,
                     recipe=recipe,
                     pool=pool,
@@ -218,25 +233,52 @@ class Lineage:
                     observe=observe or _unwatched,
                 )
 
-    def _located(self, name: str) -> tuple[Grown, str]:
-        """Return the lineage and the name of `gen-3` or `other@gen-3`."""
-        lineage, at, generation = name.rpartition("@")
-        if not at or not lineage or lineage == self.name:
-            return self._grown, generation or name
+    def _located(self, name: str | int, *, is_generation: bool = True) -> tuple[Grown, str]:
+        """Return the lineage and the name in it of `gen-3` or `other@gen-3`, as `asked`."""
+        lineage, inside = _parted(self.path.parent, str(name), is_generation=is_generation)
+        if lineage in ("", self.name):
+            return self._grown, inside
         from bootstrap.cli.stores import choose
 
-        return Grown.read(choose(self.path.parent, lineage)), generation
+        return Grown.read(choose(self.path.parent, lineage)), inside
+
+
+def _parted(store: Path, name: str, *, is_generation: bool) -> tuple[str, str]:
+    """Return (`other`, `gen-3`) for `other@gen-3`, and no lineage for a name without one.
+
+    `is_generation` False: nor for one whose text before the @ is no lineage of the store, as of an address.
+    """
+    from bootstrap.cli.stores import lineages
+
+    lineage, at, inside = name.rpartition("@")
+    if not at or not lineage or not (is_generation or lineage in lineages(store)):
+        return "", name
+    return lineage, inside
+
+
+def _recalled(grown: Grown) -> "Recipe":
+    """Return the recipe that a lineage remembers, of which its header's hash proves every setting of its results.
+
+    Raises RecipeError where there is none of this version or it is another one than the header's, StoreError,
+    StoreCorrupt.
+    """
+    from bootstrap.cli.remembered import FILE_NAME, recall_recipe
+
+    recipe = recall_recipe(grown.store)
+    if recipe.digest() != grown.header.digest:
+        raise RecipeError(
+            f"{FILE_NAME} of lineage {grown.name} is another recipe than the one that the lineage grows from; restore "
+            "it from a copy of the store, or remove it, so that the lineage's header counts"
+        )
+    return recipe
 
 
 def _heldout_texts(grown: Grown, levels: Sequence[int]) -> dict[str, str]:
-    """Return prompt id -> text of held-out prompts as the lineage's recipe makes them; none for a task of plug-ins."""
-    from bootstrap.cli.remembered import recall_recipe
+    """Return prompt id -> text of held-out prompts as the lineage's recipe makes them; empty without a sound one."""
     from bootstrap.stages.heldout_texts import heldout_texts
 
-    if any(plugins_of(grown.header.identity["task"])):
-        return {}
     try:
-        return heldout_texts(recall_recipe(grown.store), levels)
+        return heldout_texts(_recalled(grown), levels)
     except RecipeError:
         return {}
 

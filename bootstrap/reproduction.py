@@ -20,9 +20,9 @@ from bootstrap.canonical import canonical_json
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError, StoreCorrupt
 from bootstrap.ledger_records import ArtifactRef, Generation
-from bootstrap.lineage.questions.difference import changes
 from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.rows import Rows
+from bootstrap.lineage.questions.settings import changes
 from bootstrap.loop import run
 from bootstrap.pool import Pool
 from bootstrap.records import Observer
@@ -212,8 +212,8 @@ def _compared(grown: Grown, node: Generation, again: Entry, store: LineageStore,
             checks += _artifact(grown, role, ref, again.generation.artifacts.get(role), store)
     for field in RECORDED:
         checks.append(_field(field, node, again.generation))
-    # A record under the names of an earlier schema has another hash, and every record after it a link to that.
-    if node.schema_version == SCHEMA_VERSION:
+    # The hash covers the version of the program, and under the names of an earlier schema it is another one.
+    if (node.schema_version, node.code_version) == (SCHEMA_VERSION, again.generation.code_version):
         checks.append(_check("ledger record", entry.hash, again.hash))
     is_same = all(check.same for check in checks)
     return Reproduction(

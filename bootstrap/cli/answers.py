@@ -17,8 +17,9 @@ from bootstrap.lineage.text import one_line
 if TYPE_CHECKING:
     from bootstrap.lineage.questions.comparison import Comparison
     from bootstrap.lineage.questions.contamination import Contamination
-    from bootstrap.lineage.questions.difference import Change, Difference
+    from bootstrap.lineage.questions.difference import Difference
     from bootstrap.lineage.questions.sampled import Sample
+    from bootstrap.lineage.questions.settings import Change
     from bootstrap.lineage.questions.taint import Taint
     from bootstrap.lineage.questions.trace import Trace
     from bootstrap.lineage.questions.why import Rival, Why
@@ -214,6 +215,11 @@ def print_taint(answer: "Taint") -> None:
     if answer.clean:
         say(f"not reached: {', '.join(answer.clean)}")
     _unread(answer.unread)
+    for name in answer.unsearched:
+        warn(
+            f"warning: not searched: {visible(name)}, which {answer.lineage} was forked from and which does not lie "
+            "beside it or cannot be read; what touched that one is not known"
+        )
 
 
 def _unread(names: Sequence[str]) -> None:

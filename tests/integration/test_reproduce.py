@@ -6,6 +6,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import tiny
@@ -138,6 +139,19 @@ def test_a_record_that_says_something_else_is_found(altered: Lineage) -> None:
     assert found.sentence == "gen-2 made again has other weights; different: weights, decision, ledger record"
 
 
+def test_the_record_of_another_release_is_compared_field_by_field(lineage: Lineage, tmp_path: Path) -> None:
+    shutil.copytree(lineage.path, tmp_path / "tiny")
+    store = LineageStore(tmp_path / "tiny")
+    [*_, last] = store.ledger.read()
+    store.ledger.path(last.generation.number).unlink()
+    store.ledger.append(last.generation.model_copy(update={"code_version": "0.0.1"}), last.annotations)
+    found = Lineage(tmp_path, "tiny").reproduce("last")
+    assert found.is_same and "ledger record" not in {check.name for check in found.checks}
+    assert [(check.recorded, check.same) for check in found.surroundings if check.name == "program"] == [
+        ("0.0.1", False)
+    ]
+
+
 def test_the_command_tells_a_difference_by_its_exit_code(altered: Lineage, capsys: pytest.CaptureFixture[str]) -> None:
     store = str(altered.path.parent)
     assert main(["reproduce", "gen-1", "--store", store, "--json"]) == 0
@@ -155,19 +169,63 @@ def test_a_folder_of_the_store_asked_about_is_no_place_for_it(lineage: Lineage) 
         lineage.reproduce(7)
 
 
+def of_recipe(lineage: Lineage, folder: Path, changed: dict[str, Any]) -> Lineage:
+    """Return a copy of a lineage in a new folder, with a sound header of a changed recipe and none remembered."""
+    shutil.copytree(lineage.path, folder / "tiny")
+    store, foreign = LineageStore(folder / "tiny"), LineageStore(folder / "other" / "tiny")
+    (folder / "other").mkdir()
+    settings = json.loads((store.root / "recipe.json").read_text())["recipe"]
+    foreign.open("tiny", identity=Recipe.model_validate({**settings, **changed}).identity())
+    shutil.move(foreign.root / "lineage.json", store.root / "lineage.json")
+    (store.root / "recipe.json").unlink()
+    return Lineage(folder, "tiny")
+
+
 def test_code_that_a_stored_recipe_names_waits_for_a_word(lineage: Lineage, tmp_path: Path) -> None:
-    shutil.copytree(lineage.path, tmp_path / "tiny")
-    store = LineageStore(tmp_path / "tiny")
-    identity = {**store.header().identity, "verifier": {"type": "plugin", "uses": "never_imported:verify"}}
-    (tmp_path / "tiny" / "lineage.json").unlink()
-    (tmp_path / "other").mkdir()
-    foreign = LineageStore(tmp_path / "other" / "tiny")
-    foreign.open("tiny", identity=identity)
-    shutil.copy(foreign.root / "lineage.json", store.root / "lineage.json")
-    found = Lineage(tmp_path, "tiny")
+    found = of_recipe(lineage, tmp_path, {"verifier": {"type": "plugin", "uses": "never_imported:verify"}})
     with pytest.raises(RecipeError, match=r"never_imported:verify.*--run-plugins"):
         found.reproduce("gen-1")
     assert "never_imported" not in sys.modules
+
+
+SHORT = {"alphabet": "abc=", "max_prompt_length": 8, "max_answer_length": 8}
+EVIL = {"type": "plugin", "uses": "strangers_task:Task", "levels": 9, **SHORT}
+ALTERED: list[dict[str, Any]] = [{"task": EVIL}, {"evaluation": {"panel": {"x": {"task": EVIL}}}}]
+
+
+@pytest.fixture
+def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield a file that appears when the module `strangers_task` is imported."""
+    (tmp_path / "code").mkdir()
+    marker = tmp_path / "code" / "imported"
+    (tmp_path / "code" / "strangers_task.py").write_text(f"open({str(marker)!r}, 'w').close()\nclass Task: ...\n")
+    monkeypatch.syspath_prepend(tmp_path / "code")
+    yield marker
+    sys.modules.pop("strangers_task", None)
+
+
+@pytest.mark.parametrize("changed", [*ALTERED, {"seed": 8}])
+@pytest.mark.parametrize("run_plugins", [False, True])
+def test_a_remembered_recipe_that_is_not_the_header_s_is_not_run(
+    lineage: Lineage, tmp_path: Path, imported: Path, changed: dict[str, Any], run_plugins: bool
+) -> None:
+    shutil.copytree(lineage.path, tmp_path / "tiny")
+    path = tmp_path / "tiny" / "recipe.json"
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps({**stored, "recipe": {**stored["recipe"], **changed}}))
+    found = Lineage(tmp_path, "tiny")
+    with pytest.raises(RecipeError, match="another recipe than the one that the lineage grows from"):
+        found.reproduce("gen-1", run_plugins=run_plugins)
+    assert found.diff("gen-1", "gen-2").paired
+    assert not imported.exists()
+
+
+@pytest.mark.parametrize("changed", ALTERED)
+def test_a_look_at_a_difference_runs_no_code_of_a_stored_recipe(
+    lineage: Lineage, tmp_path: Path, imported: Path, changed: dict[str, Any]
+) -> None:
+    assert of_recipe(lineage, tmp_path, changed).diff("gen-1", "gen-2").paired
+    assert not imported.exists()
 
 
 def test_plugins_are_found_wherever_a_recipe_names_one() -> None:

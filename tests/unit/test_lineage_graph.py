@@ -136,21 +136,22 @@ def test_only_settings_that_differ_from_the_parents_are_shown_with_those_of_the_
     nodes = graph.lineage(entries, header=header)["nodes"]
     third = {change["key"]: (change["before"], change["after"]) for change in nodes[3]["changes"]}
     assert third == {
-        "target_levels": ("[5]", "[6]"),
-        "recipe.name": ("taught", "alone"),
+        "target_levels[0]": ("5", "6"),
+        "stage.name": ("taught", "alone"),
         # A step of another type has other settings, all of which differ.
-        "recipe.steps[0].type": ("distill", "rl"),
+        "stage.steps[0].type": ("distill", "rl"),
     }
     assert nodes[0]["changes"] == [] and nodes[6]["changes"] == [], "a base and a merge have no one parent"
     student = {change["key"]: (change["before"], change["after"]) for change in nodes[5]["changes"]}
-    assert student["recipe.gate"] == ("compare", "never")
-    assert [change["key"] for change in graph.lineage(entries)["nodes"][3]["changes"]] == ["target_levels"]
+    assert student["stage.gate"] == ("compare", "never")
+    without = graph.lineage(entries)["nodes"][3]["changes"]
+    assert [change["key"] for change in without] == ["stage.name", "target_levels[0]"]
 
 
 def test_a_step_that_only_one_stage_has_and_a_long_setting_are_shown_in_short(tmp_path: Path) -> None:
     entries = build_rich(tmp_path / "rich")
     found = changes(entries[8].generation, entries[6].generation, header=LineageStore(tmp_path / "rich").header())
     told = {change["key"]: (change["before"], change["after"]) for change in found}
-    assert told["recipe.steps[0].type"] == ("merge", "rl")
-    before, after = told["recipe.steps[1]"]
+    assert told["stage.steps[0].type"] == ("merge", "rl")
+    before, after = told["stage.steps[1]"]
     assert before.startswith('{"algorithm":') and len(before) == 201 and after == ""

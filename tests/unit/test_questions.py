@@ -4,23 +4,21 @@ addition   gen-0 -> gen-1 -> gen-3, gen-2 rejected; rich starts from its gen-3
 rich       gen-0 -> gen-1 -> gen-3 -> gen-6 -> gen-8; gen-2, gen-4, gen-7 rejected; gen-5 ungated; gen-6 merges 3 and 5
 """
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 from support.lineage_factory import PROMOTED, build
-from support.questioned import Answered, Shown, Used, forked, rewritten, used
+from support.questioned import Answered, Used, forked, rewritten, used
 from support.rich_lineage import TEACHER, build_rich
 from support.rollouts import rollout
 
 from bootstrap import Lineage
-from bootstrap.canonical import sha256
 from bootstrap.errors import RecipeError, StoreError
-from bootstrap.lineage.questions.difference import by_chance, changes
-from bootstrap.records import Rollout, Selection, Use, Verdict
+from bootstrap.lineage.questions.difference import by_chance
+from bootstrap.lineage.questions.settings import changes, leaves
+from bootstrap.records import Rollout, Verdict
 from bootstrap.store.ledger import Ledger
-from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import to_parquet
 
 
@@ -59,7 +57,13 @@ def test_why_names_who_was_tried_against_the_same_champion(rich: Lineage) -> Non
         "gen-6": ["gen-4"],
         "gen-8": ["gen-7"],
     }
-    assert [one.name for one in rich.why("gen-3").challengers] == ["gen-4", "gen-6"]
+
+
+def test_who_took_a_champion_s_place_is_no_challenger_that_failed(rich: Lineage) -> None:
+    # gen-6 took the place of gen-3, and gen-3 that of gen-1.
+    assert [one.name for one in rich.why("gen-3").challengers] == ["gen-4"]
+    assert [one.name for one in rich.why("gen-1").challengers] == ["gen-2"]
+    assert [one.name for one in rich.why("gen-0").challengers] == []
 
 
 def test_why_shows_the_tests_with_their_numbers(rich: Lineage) -> None:
@@ -106,8 +110,8 @@ def test_a_long_line_of_champions_is_told_by_its_ends(tmp_path: Path) -> None:
 def test_diff_tells_settings_data_and_verifiers_apart(rich: Lineage) -> None:
     found = rich.diff("gen-3", "gen-6")
     settings = {change.name: (change.a, change.b) for change in found.settings}
-    assert settings["stage"] == ('"alone"', '"merged"')
-    assert settings["steps[0].type"] == ('"rl"', '"merge"')
+    assert settings["stage.name"] == ('"alone"', '"merged"')
+    assert settings["stage.steps[0].type"] == ('"rl"', '"merge"')
     assert settings["target_levels[0]"] == ("6", "7")
     data = {change.name: (change.a, change.b) for change in found.data}
     assert data["from.init"] == ('"gen-1"', "")
@@ -116,6 +120,12 @@ def test_diff_tells_settings_data_and_verifiers_apart(rich: Lineage) -> None:
     verifiers = {change.name: (change.a, change.b) for change in found.verifiers}
     assert verifiers["settings.type"] == ('"exact"', '"majority"')
     assert (found.a, found.b, found.same_weights) == ("rich@gen-3", "rich@gen-6", False)
+
+
+def test_diff_tells_every_setting_of_the_stage(rich: Lineage) -> None:
+    settings = {change.name: (change.a, change.b) for change in rich.diff("gen-4", "gen-5").settings}
+    assert settings["stage.gate"] == ('"compare"', '"never"') and settings["stage.generations"] == ("2", "1")
+    assert not any(name.startswith(("stage.verifier", "generations")) for name in settings)
 
 
 def test_diff_subtracts_metrics_and_leaves_what_one_lacks_open(rich: Lineage) -> None:
@@ -184,6 +194,11 @@ def test_changes_name_each_leaf_that_differs() -> None:
         ("a[2]", "", "4"),
         ("c", "null", ""),
     ]
+
+
+def test_leaves_hold_empty_sections_and_invent_nothing() -> None:
+    value = {"steps": [], "base": {"b": [1, {"c": None}]}, "options": {}}
+    assert dict(leaves(value)) == {"base.b[0]": "1", "base.b[1].c": "null", "options": "{}", "steps": "[]"}
 
 
 # --- samples -------------------------------------------------------------------------------------------------------
@@ -297,136 +312,6 @@ def test_a_broken_neighbour_is_named_and_spoils_no_answer(tmp_path: Path) -> Non
 def test_a_sample_that_there_is_not_is_refused_with_what_there_is(rich: Lineage, sample: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         rich.trace(sample)
-
-
-# --- taint ---------------------------------------------------------------------------------------------------------
-
-
-def test_taint_of_a_generation_follows_every_edge(rich: Lineage) -> None:
-    found = rich.taint("gen-5")
-    assert [(row.generation, row.distance, row.via) for row in found.downstream] == [
-        ("gen-6", 1, ("is merged from gen-5",)),
-        ("gen-7", 2, ("starts from gen-6", "was trained on answers of gen-6")),
-        ("gen-8", 2, ("starts from gen-6", "was trained on answers of gen-6")),
-    ]
-    assert found.clean == ("gen-0", "gen-1", "gen-2", "gen-3", "gen-4")
-    assert found.champion_is_tainted and found.kind == "generation"
-    assert found.sentence == "3 of 9 generations of rich are downstream of gen-5, the champion among them"
-
-
-def test_taint_tells_teaching_voting_and_holding_apart(rich: Lineage) -> None:
-    ways = {row.generation: row.via for row in rich.taint("gen-1").downstream}
-    assert ways["gen-3"] == ("starts from gen-1", "was held to gen-1", "was trained on answers of gen-1")
-    assert ways["gen-5"] == ("was taught by gen-1", "was trained on answers of gen-1")
-    assert ways["gen-6"] == ("was judged by the votes of gen-1", "was trained on answers of gen-1")
-
-
-def test_a_rejected_generation_that_nobody_learnt_from_taints_nothing(rich: Lineage) -> None:
-    found = rich.taint("gen-2")
-    assert not found.downstream and found.sentence == "nothing is downstream of gen-2; not the champion"
-
-
-def test_taint_goes_on_into_forks(store: Path) -> None:
-    found = Lineage(store, "addition").taint("gen-1")
-    own = [row.generation for row in found.downstream if row.lineage == "addition"]
-    assert own == ["gen-2", "gen-3"]
-    others = {row.generation: (row.distance, row.via) for row in found.downstream if row.lineage == "rich"}
-    assert others["gen-0"] == (2, ("starts from addition@gen-3",))
-    assert others["gen-1"] == (3, ("starts from gen-0", "was trained on answers of gen-0"))
-    assert len(others) == 9 and found.sentence.endswith("the champion among them, and 9 in rich")
-
-
-def test_a_fork_is_tainted_by_answers_that_it_inherited(tmp_path: Path) -> None:
-    origin = rewritten(tmp_path, step_0=used)
-    # Nothing in the origin leads from gen-1 to gen-0, from which the fork starts; the answer is gen-1's.
-    forked(tmp_path, origin=origin, number=0)
-    ways = {row.generation: row.via for row in origin.taint("gen-1").downstream if row.lineage == "fork"}
-    assert ways["gen-0"] == ("inherited answers of made@gen-1",)
-
-
-def test_taint_of_a_model_outside_the_lineage(rich: Lineage) -> None:
-    found = rich.taint(TEACHER)
-    direct = [(row.generation, row.via) for row in found.downstream if row.distance == 1]
-    assert direct == [("gen-1", (f"was taught by {TEACHER}",)), ("gen-2", (f"was taught by {TEACHER}",))]
-    assert found.kind == "model" and found.clean == ("gen-0",)
-
-
-def test_taint_of_a_verifier_by_name_and_by_version(rich: Lineage) -> None:
-    by_name, by_version = rich.taint("exact"), rich.taint("v" + "1" * 15)
-    assert by_name.downstream == by_version.downstream and len(by_name.downstream) == 9
-    assert {row.via for row in by_name.downstream} == {("judged its answers",)}
-    assert by_name.kind == "verifier" and by_name.clean == ()
-
-
-def test_taint_of_data_sets(rich: Lineage, tmp_path: Path) -> None:
-    for name in ("replay-gen-5", "rollouts-gen-5-step-0", "training-gen-5-step-0"):
-        assert [(row.generation, row.distance, row.via) for row in rich.taint(name).downstream][:2] == [
-            ("gen-5", 1, ("drew it, and was trained on it",)),
-            ("gen-6", 2, ("is merged from gen-5",)),
-        ]
-    with pytest.raises(RecipeError, match="knows no subject 'replay-gen-9'"):
-        rich.taint("replay-gen-9")
-    suite = rich.generation("gen-8").report.suite
-    assert [(row.generation, row.via) for row in rich.taint(f"suite-{suite[:12]}").downstream] == [
-        ("gen-7", ("was evaluated on it",)),
-        ("gen-8", ("was evaluated on it",)),
-    ]
-    panel = rich.taint("copy")
-    assert panel.kind == "dataset" and len(panel.downstream) == 9
-
-
-def test_taint_of_a_task_counts_what_was_trained_on(tmp_path: Path) -> None:
-    def steps(number: int) -> dict[str, bytes]:
-        rows = [rollout(f"g{number}.s0.u0.p{place}.k0", task="addition") for place in range(3)]
-        chosen = [
-            Selection(rollout_id=row.id, use=use, replay=replay, reason="")
-            for row, use, replay in zip(rows, (Use.RL, Use.NONE, Use.NONE), (False, True, False), strict=True)
-        ]
-        references = [Shown(source=sha256(b"addition\n3+4=")[:16], prompt="3+4=")]
-        return {
-            "rollouts.parquet": to_parquet(rows if number == 1 else [], Rollout),
-            "selections.parquet": to_parquet(chosen if number == 1 else [], Selection),
-            "shown.parquet": to_parquet([] if number else references, Shown),
-        }
-
-    found = rewritten(tmp_path, step_0=steps).taint("addition")
-    assert [(row.generation, row.distance, row.via) for row in found.downstream] == [
-        ("gen-0", 1, ("was shown 1 of its references",)),
-        ("gen-1", 1, ("was trained on 2 of its answers",)),
-        ("gen-2", 2, ("starts from gen-1", "was trained on answers of gen-0", "was trained on answers of gen-1")),
-    ]
-
-
-def test_taint_of_a_file_by_its_name_and_by_its_content(tmp_path: Path) -> None:
-    content, heldout = "a" * 64, "b" * 64
-    task = {"type": "file", "path": ["data/one.jsonl", {"hub": "openai/gsm8k"}], "heldout": "data/test.jsonl"}
-    build(tmp_path / "plain", plan=[PROMOTED], teacher=False)
-    plain, made = LineageStore(tmp_path / "plain"), LineageStore(tmp_path / "files")
-    identity = plain.header().identity
-    made.open(
-        "addition", identity={**identity, "task": {"type": "file", "content": content, "heldout_content": heldout}}
-    )
-    shutil.copytree(plain.artifacts_folder, made.artifacts_folder, dirs_exist_ok=True)
-    for entry in plain.ledger.read():
-        made.ledger.append(entry.generation, entry.annotations)
-    made.keep("recipe.json", json.dumps({"folder": "x", "recipe": {"task": task}}).encode())
-    lineage = Lineage(tmp_path, "files")
-    for name in ("data/one.jsonl", "openai/gsm8k", content, content[:8]):
-        assert {row.via for row in lineage.taint(name).downstream} == {("was trained on it",)}, name
-    for name in ("data/test.jsonl", heldout):
-        assert {row.via for row in lineage.taint(name).downstream} == {("was evaluated on it",)}, name
-    with pytest.raises(RecipeError, match=r"data/one\.jsonl, openai/gsm8k"):
-        lineage.taint("data/two.jsonl")
-    made.keep("recipe.json", b"[")
-    with pytest.raises(RecipeError, match="knows no subject"):
-        lineage.taint("data/one.jsonl")
-
-
-def test_a_subject_that_nothing_is_called_is_refused_with_what_there_is(rich: Lineage) -> None:
-    with pytest.raises(RecipeError, match=r"knows no subject 'gen-9'.*gen-0 to gen-8.*exact.*addition.*/models/tutor"):
-        rich.taint("gen-9")
-    with pytest.raises(RecipeError, match="knows no verifier 'gen-1'"):
-        rich.taint("gen-1", kind="verifier")
 
 
 # --- contamination -------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from support.lineage_factory import NASTY, RECIPE, SETTINGS
+from support.lineage_factory import NASTY, PROMOTED, RECIPE, SETTINGS, build
 from support.questioned import Answered, rewritten, used
 from support.rich_lineage import build_rich
 from support.rollouts import rollout, verdict
@@ -14,12 +14,14 @@ from support.rollouts import rollout, verdict
 from bootstrap import Lineage
 from bootstrap.canonical import sha256
 from bootstrap.cli.main import main
+from bootstrap.config import data
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError, StoreCorrupt, StoreError
 from bootstrap.lineage.questions.rows import Rows, to_dict
 from bootstrap.lineage.questions.why import Rival
 from bootstrap.records import Rollout, Status, Verdict
 from bootstrap.stages.heldout_texts import heldout_texts
+from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import to_parquet
 
 
@@ -33,6 +35,31 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def rich(store: Path) -> Lineage:
     return Lineage(store, "rich")
+
+
+# --- a generation of another lineage --------------------------------------------------------------------------------
+
+
+def test_every_question_takes_a_generation_of_another_lineage(store: Path, rich: Lineage) -> None:
+    other = Lineage(store, "addition")
+    assert other.generation("rich@gen-5") == rich.generation("gen-5")
+    assert other.why("rich@champion") == rich.why() != other.why()
+    assert other.samples("rich@gen-3") == rich.samples("gen-3")
+    assert other.contamination("rich@gen-3") == rich.contamination("gen-3")
+    assert other.taint("rich@gen-5") == rich.taint("gen-5") == rich.taint("rich@gen-5")
+    held_out = rich.samples("gen-3", origin="heldout", count=1)[0].id
+    assert other.trace(held_out, generation="rich@gen-3") == rich.trace(held_out, generation=3)
+    with pytest.raises(StoreError, match="did you mean rich"):
+        other.why("ritch@gen-3")
+    with pytest.raises(RecipeError, match="use gen-0 to gen-8"):
+        other.reproduce("rich@gen-77")
+
+
+def test_an_at_sign_separates_a_lineage_only_where_there_is_one(tmp_path: Path) -> None:
+    build(tmp_path / "made", plan=[PROMOTED], outside="org/model@v2", forked="gone@gen-1")
+    made = Lineage(tmp_path)
+    assert made.taint("org/model@v2").kind == "model" and made.taint("gone@gen-1").kind == "model"
+    assert main(["taint", "org/model@v2", "--store", str(tmp_path)]) == 0
 
 
 # --- compare -------------------------------------------------------------------------------------------------------
@@ -51,6 +78,25 @@ def test_compare_sets_lineages_side_by_side(store: Path) -> None:
     assert last and accuracy["", 10] == (None, last.accuracy)
     [pair] = found.paired
     assert (pair.a, pair.b, pair.prompts, pair.only_a, pair.only_b) == ("addition@gen-3", "rich@gen-8", 30, 0, 0)
+
+
+def test_compare_gives_each_lineage_its_own_settings_alone(tmp_path: Path) -> None:
+    identity = SETTINGS.identity()
+    bases = {"none": [], "one": identity["base"]["steps"], "two": [*identity["base"]["steps"]] * 2}
+    for name, steps in bases.items():
+        build(tmp_path / "plain", plan=[PROMOTED], teacher=False)
+        plain, made = LineageStore(tmp_path / "plain"), LineageStore(tmp_path / name)
+        made.open(name, identity={**identity, "base": {**identity["base"], "steps": steps}})
+        shutil.copytree(plain.artifacts_folder, made.artifacts_folder, dirs_exist_ok=True)
+        for entry in plain.ledger.read():
+            made.ledger.append(entry.generation, entry.annotations)
+        shutil.rmtree(plain.root)
+    first, *others = [Lineage(tmp_path, name) for name in bases]
+    settings = {row.name: row.values for row in first.compare(*others).settings}
+    assert settings["base.steps"] == ("[]", "", "")
+    assert settings["base.steps[0].updates"] == ("", "6", "6")
+    assert settings["base.steps[1].updates"] == ("", "", "6")
+    assert {name.partition("[")[0] for name in settings} == {"base.steps"}
 
 
 def test_a_comparison_needs_several_lineages(rich: Lineage, store: Path) -> None:
@@ -122,6 +168,33 @@ def test_a_task_whose_file_is_gone_gives_no_texts(tmp_path: Path) -> None:
     task = {"type": "file", "path": str(tmp_path / "gone.jsonl"), "max_prompt_length": 32}
     recipe = Recipe.model_validate({**RECIPE, "task": task, "tracking": {}})
     assert heldout_texts(recipe, [1]) == {}
+
+
+HUB = {"hub": "a/b", "split": "train", "revision": "0" * 40}
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "texts"),
+    [("mine.jsonl", None, 0), ("mine.jsonl", "it", 1), ("mine.jsonl", "other", 0), (HUB, "it", 0)],
+)
+@pytest.mark.parametrize("place", ["task", "panel"])
+def test_a_stored_recipe_opens_no_file_of_its_choice_and_asks_no_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, path: object, content: str | None, texts: int
+) -> None:
+    rows = b"".join(b'{"prompt": "=%d", "answer": "1"}\n' % number for number in range(40))
+    (tmp_path / "mine.jsonl").write_bytes(rows)
+    pin = {"it": sha256(rows), "other": "0" * 64}.get(content or "")
+    at = str(tmp_path / path) if isinstance(path, str) else path
+    task = {"type": "file", "path": at, "content": pin, "alphabet": "0123456789+=", "max_prompt_length": 32}
+    changed = {"task": task} if place == "task" else {"evaluation": {"panel": {"x": {"task": task}}}}
+    recipe = Recipe.model_validate({**RECIPE, **changed, "tracking": {}})
+    opened = list[object]()
+    monkeypatch.setattr(
+        "bootstrap.config.data._read", lambda place, read=data._read: opened.append(place) or read(place)
+    )
+    found = heldout_texts(recipe, [1]).values()
+    assert any(text.startswith("=") for text in found) == bool(texts)
+    assert bool(opened) == (isinstance(path, str) and content is not None)
 
 
 # --- the command line ------------------------------------------------------------------------------------------------

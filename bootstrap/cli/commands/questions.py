@@ -9,7 +9,6 @@ import typer
 from bootstrap.cli.commands import options
 
 if TYPE_CHECKING:
-    from bootstrap.api import Lineage
     from bootstrap.lineage.questions.rows import IsRecord
 
 AnyGeneration = Annotated[
@@ -42,9 +41,10 @@ def why(
       bootstrap why
       bootstrap why gen-3 --json
     """
+    from bootstrap.api import Lineage
     from bootstrap.cli.answers import print_why
 
-    found, name = _asked(store, lineage, generation)
+    found, name = Lineage.asked(store, lineage, generation)
     answer = found.why(name)
     _json(answer) if as_json else print_why(answer)
 
@@ -66,9 +66,10 @@ def diff(
       bootstrap diff gen-1 champion
       bootstrap diff quickstart@champion other@champion --count 20
     """
+    from bootstrap.api import Lineage
     from bootstrap.cli.answers import print_difference
 
-    found, name = _asked(store, lineage, a)
+    found, name = Lineage.asked(store, lineage, a)
     answer = found.diff(name, b)
     _json(answer) if as_json else print_difference(answer, count=count)
 
@@ -97,13 +98,14 @@ def samples(
       bootstrap samples gen-3 --worst --count 20
       bootstrap samples gen-3 --dropped "all right"
     """
+    from bootstrap.api import Lineage
     from bootstrap.cli.answers import print_samples
     from bootstrap.cli.render import print_json
     from bootstrap.errors import RecipeError
 
     if best and worst:
         raise RecipeError("--best and --worst are opposites; give one of them")
-    found, name = _asked(store, lineage, generation)
+    found, name = Lineage.asked(store, lineage, generation)
     rows = found.samples(
         name,
         order="worst" if worst else "best",
@@ -137,7 +139,8 @@ def trace(
     from bootstrap.api import Lineage
     from bootstrap.cli.answers import print_trace
 
-    answer = Lineage(store, lineage).trace(sample, generation=generation)
+    found, name = (Lineage(store, lineage), None) if generation is None else Lineage.asked(store, lineage, generation)
+    answer = found.trace(sample, generation=name)
     _json(answer) if as_json else print_trace(answer)
 
 
@@ -165,9 +168,10 @@ def taint(
       bootstrap taint exact --kind verifier
       bootstrap taint replay-gen-1 --json
     """
+    from bootstrap.api import Lineage
     from bootstrap.cli.answers import print_taint
 
-    found, name = _asked(store, lineage, subject)
+    found, name = Lineage.asked(store, lineage, subject, is_generation=False)
     answer = found.taint(name, kind=None if kind is None else kind.value)
     _json(answer) if as_json else print_taint(answer)
 
@@ -187,9 +191,10 @@ def contamination(
       bootstrap contamination
       bootstrap contamination gen-3 --json
     """
+    from bootstrap.api import Lineage
     from bootstrap.cli.answers import print_contamination
 
-    found, name = _asked(store, lineage, generation)
+    found, name = Lineage.asked(store, lineage, generation)
     answer = found.contamination(name)
     _json(answer) if as_json else print_contamination(answer)
 
@@ -241,11 +246,12 @@ def reproduce(
       bootstrap reproduce gen-1
       bootstrap reproduce champion --into build/again
     """
+    from bootstrap.api import Lineage
     from bootstrap.cli.answers import print_reproduction
     from bootstrap.cli.reproduce import reproduced
     from bootstrap.errors import NotReproduced
 
-    found, name = _asked(store, lineage, generation)
+    found, name = Lineage.asked(store, lineage, generation)
     answer = reproduced(found, name, into=into, run_plugins=run_plugins, ray=ray)
     _json(answer) if as_json else print_reproduction(answer)
     if not answer.is_same:
@@ -253,14 +259,6 @@ def reproduce(
             f"{answer.sentence}; another machine, or version of a package or of this program, can be why: compare the "
             "verifiers and the surroundings"
         )
-
-
-def _asked(store: Path, lineage: str | None, name: str) -> "tuple[Lineage, str]":
-    """Return the lineage, and the name in it, of `gen-3` or `LINEAGE@gen-3`."""
-    from bootstrap.api import Lineage
-
-    own, at, inside = name.rpartition("@")
-    return (Lineage(store, own), inside) if at and own else (Lineage(store, lineage), name)
 
 
 def _json(answer: "IsRecord") -> None:

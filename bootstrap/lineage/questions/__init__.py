@@ -9,5 +9,5 @@
     comparison      several lineages side by side
 
 Left out: making a generation again (`bootstrap/reproduction.py`), the class `Lineage` that people use
-(`bootstrap/api.py`), and what a terminal shows (`cli/ask.py`).
+(`bootstrap/api.py`), and what a terminal shows (`cli/answers.py`).
 """

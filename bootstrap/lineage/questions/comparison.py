@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from bootstrap.errors import RecipeError
 from bootstrap.ledger_records import GenerationOutcome
-from bootstrap.lineage.questions.difference import by_chance, changes, outcomes
+from bootstrap.lineage.questions.difference import by_chance, outcomes
 from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.rows import Rows
+from bootstrap.lineage.questions.settings import leaves
 from bootstrap.store.ancestry import compute_cost
 
 
@@ -124,18 +125,13 @@ def _compared(one: Grown) -> Compared:
 
 
 def _settings(grown: Sequence[Grown]) -> list[Setting]:
-    """Return the settings in which a recipe differs from the first one's, in the settings' order."""
-    first = grown[0].header.identity
-    found: dict[str, dict[int, tuple[str, str]]] = {}
-    for place, one in enumerate(grown[1:], start=1):
-        for change in changes(first, one.header.identity):
-            found.setdefault(change.name, {})[place] = (change.a, change.b)
-    rows = []
-    for name, by_place in sorted(found.items()):
-        [base] = {a for a, _ in by_place.values()}
-        values = (by_place[place][1] if place in by_place else base for place in range(len(grown)))
-        rows.append(Setting(name=name, values=tuple(values)))
-    return rows
+    """Return the settings in which the recipes differ, by name."""
+    found = [dict(leaves(one.header.identity)) for one in grown]
+    rows = (
+        Setting(name=name, values=tuple(settings.get(name, "") for settings in found))
+        for name in sorted({name for settings in found for name in settings})
+    )
+    return [row for row in rows if len(set(row.values)) > 1]
 
 
 def _levels(grown: Sequence[Grown]) -> list[Level]:

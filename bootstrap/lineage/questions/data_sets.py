@@ -45,9 +45,11 @@ def trained_on(grown: Grown, node: Generation, subject: str) -> Iterator[str]:
     if subject in files_of(grown, "path") or any(is_hash(one, subject) for one in hashes_of(grown, "content")):
         yield "was trained on it"
     elif subject in tasks_of(grown):
-        drawn, shown = _of_task(grown, node, subject)
+        drawn, kept, shown = _of_task(grown, node, subject)
         if drawn:
             yield f"was trained on {drawn} of its answers"
+        if kept:
+            yield f"kept {kept}{' more' if drawn else ''} of its answers for replay"
         if shown:
             yield f"was shown {shown} of its references"
 
@@ -58,22 +60,24 @@ def tasks_of(grown: Grown) -> list[str]:
     return list(task.get("parts") or [task["type"]])
 
 
-def _of_task(grown: Grown, node: Generation, task: str) -> tuple[int, int]:
-    """Return how many answers to a task's prompts a generation was trained on, and how many of its references."""
+def _of_task(grown: Grown, node: Generation, task: str) -> tuple[int, int, int]:
+    """Return how many answers to a task's prompts a generation was trained on, how many others it kept for replay, and
+    how many of the task's references it was shown.
+    """
     several = len(tasks_of(grown)) > 1
-    drawn = shown = 0
+    drawn = kept = shown = 0
     for ref in node.steps.values():
         artifact = grown.store.artifact(ref)
-        used = {
-            row["rollout_id"]
-            for row in tables.rows(artifact, "selections.parquet", tables.SELECTION)
-            if row["use"] != "none" or row["replay"]
-        }
+        chosen = tables.rows(artifact, "selections.parquet", tables.SELECTION)
+        trained = {row["rollout_id"] for row in chosen if row["use"] != "none"}
+        replayed = {row["rollout_id"] for row in chosen if row["replay"]} - trained
         rollouts = tables.rows(artifact, ROLLOUTS, {"id": "", "task": ""})
-        drawn += sum(row["id"] in used and (row["task"] == task or not several) for row in rollouts)
+        own = [row["id"] for row in rollouts if row["task"] == task or not several]
+        drawn += sum(one in trained for one in own)
+        kept += sum(one in replayed for one in own)
         references = tables.rows(artifact, "shown.parquet", tables.SHOWN)
         shown += sum(row["source"] == tables.prompt_id(task, row["prompt"]) or not several for row in references)
-    return drawn, shown
+    return drawn, kept, shown
 
 
 def hashes_of(grown: Grown, key: str) -> list[str]:

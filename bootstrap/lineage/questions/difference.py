@@ -4,11 +4,9 @@ The two may belong to different lineages. Answers are the greedy ones of their e
 as wholes (`comparison.py`).
 """
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from math import comb
 from types import MappingProxyType
 from typing import Any
@@ -21,19 +19,10 @@ from bootstrap.lineage.questions.contamination import OUTCOMES, PANEL
 from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.locate import EVALUATION, SAMPLES
 from bootstrap.lineage.questions.rows import Rows
+from bootstrap.lineage.questions.settings import Change, changes, settings_of
 
-_ABSENT = object()
 Key = tuple[str, str]
 """(task of the panel, empty for the run's own; prompt id)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
-    """A setting, a source of data or a verifier that differs, as JSON text; empty where one side has none."""
-
-    name: str
-    a: str
-    b: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,24 +112,6 @@ def difference(
     )
 
 
-def changes(a: Any, b: Any, path: str = "") -> Iterator[Change]:
-    """Yield each leaf of two JSON values that differs, as `dotted.path[index]`; its values as JSON text."""
-    match a, b:
-        case {**before}, {**after}:
-            for key in sorted(before.keys() | after.keys()):
-                yield from changes(before.get(key, _ABSENT), after.get(key, _ABSENT), f"{path}.{key}".removeprefix("."))
-        case [*before], [*after]:
-            for index, (old, new) in enumerate(zip_longest(before, after, fillvalue=_ABSENT)):
-                yield from changes(old, new, f"{path}[{index}]")
-        case _:
-            if (old := _told(a)) != (new := _told(b)):
-                yield Change(name=path, a=old, b=new)
-
-
-def _told(value: Any) -> str:
-    return "" if value is _ABSENT else json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
 def _changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Change]:
     return changes(dict(a), dict(b))
 
@@ -148,16 +119,9 @@ def _changes(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Change]:
 def _settings(grown: Grown, node: Generation) -> dict[str, Any]:
     """Return the settings that one generation was made with, apart from its verifiers."""
     identity = {key: value for key, value in grown.header.identity.items() if key not in ("generations", "verifier")}
-    return {
-        **identity,
-        "stage": node.stage,
-        "steps": list(grown.header.steps(node.number)),
-        "target_levels": list(node.target_levels),
-        "seed": node.seed,
-        "workers": node.num_workers,
-        "batch_rows": node.batch_rows,
-        "code_version": node.code_version,
-    }
+    own = settings_of(node, grown.header)
+    stage = {key: value for key, value in own["stage"].items() if key != "verifier"}
+    return {**identity, **own, "stage": stage}
 
 
 def _data(node: Generation) -> dict[str, Any]:

@@ -89,6 +89,15 @@ class Grown:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """The other lineages of a store."""
+
+    found: Sequence[Grown]
+    unread: Sequence[str]
+    """Those that cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Forks:
     """The lineages of a store that start from a generation of another one."""
 
@@ -98,20 +107,24 @@ class Forks:
     """Lineages of the store that cannot be read, which may be forks too."""
 
 
+def beside(grown: Grown) -> Neighbours:
+    """Return the lineages beside one in its store, by name. Raises StoreError if the store cannot be read."""
+    found, unread = list[Grown](), list[str]()
+    for folder in _beside(grown.store.root):
+        try:
+            found.append(Grown.read(folder))
+        except StoreError:
+            unread.append(folder.root.name)
+    return Neighbours(found=found, unread=unread)
+
+
 def forks_of(grown: Grown) -> Forks:
     """Return the forks of a lineage that lie beside it in its store. Raises StoreError if the store cannot be read."""
     numbers = {entry.hash: entry.generation.number for entry in grown.outlines}
-    found, unread = list[tuple[Grown, int]](), list[str]()
-    for folder in _beside(grown.store.root):
-        try:
-            other = Grown.read(folder)
-        except StoreError:
-            unread.append(folder.root.name)
-            continue
-        edge = other.fork_edge
-        if edge is not None and edge.record in numbers:
-            found.append((other, numbers[edge.record]))
-    return Forks(found=found, unread=unread)
+    neighbours = beside(grown)
+    edges = ((other, other.fork_edge) for other in neighbours.found)
+    found = [(other, numbers[edge.record]) for other, edge in edges if edge is not None and edge.record in numbers]
+    return Forks(found=found, unread=neighbours.unread)
 
 
 def _beside(root: Path) -> Iterator[LineageStore]:

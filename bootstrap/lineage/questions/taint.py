@@ -7,27 +7,28 @@
 | data set | generations trained or evaluated on it (`data_sets.py`) |
 | model | generations with an edge from a model outside the lineage |
 
-From there it follows every edge, and forks into other lineages of the store. Left out: promotions that would have gone
-otherwise, which `bootstrap rescore` finds.
+From there it follows every edge, also into other lineages of the store (`downstream.py`). Left out: promotions that
+would have gone otherwise, which `bootstrap rescore` finds.
 """
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bootstrap.errors import RecipeError
-from bootstrap.ids import RolloutId
+from bootstrap.errors import RecipeError, StoreError
+from bootstrap.ids import StepRole
 from bootstrap.ledger_records import Generation
 from bootstrap.lineage import queries
 from bootstrap.lineage.questions.data_sets import LEAST_DIGITS, evaluated_on, files_of, is_hash, tasks_of, trained_on
-from bootstrap.lineage.questions.grown import EDGES, Grown, forks_of
-from bootstrap.lineage.questions.locate import inherited_answers
+from bootstrap.lineage.questions.downstream import Node, Store
+from bootstrap.lineage.questions.grown import EDGES, Grown
+from bootstrap.lineage.questions.locate import INHERITED
 from bootstrap.lineage.questions.rows import Rows
 
 Kind = Literal["generation", "verifier", "dataset", "model"]
 KINDS: tuple[Kind, ...] = ("generation", "verifier", "dataset", "model")
-_OF_STEP = re.compile(r"(?:rollouts|training)-gen-(\d+)-step-\d+|replay-gen-(\d+)")
+_OF_STEP = re.compile(r"(?:rollouts|training)-gen-(\d{1,9})-step-(\d{1,9})|replay-gen-(\d{1,9})")
 _PREFIXES = {"held-out ": "judged its held-out answers", "panel ": "judged its panel's task"}
 
 
@@ -60,7 +61,10 @@ class Taint:
     """The lineage's generations that it does not reach."""
     champion_is_tainted: bool
     unread: tuple[str, ...]
-    """Lineages of the store that could not be searched."""
+    """Lineages of the store that cannot be read, so that they could not be searched."""
+    unsearched: tuple[str, ...]
+    """The generation of another lineage that a fork starts from, where that one lies elsewhere or cannot be read; what
+    touched it is not known."""
     sentence: str
 
 
@@ -71,17 +75,23 @@ def taint(grown: Grown, subject: str, *, kind: Kind | None = None) -> Taint:
     """
     entries = grown.entries
     grown.find("last")
-    meanings: dict[Kind, Callable[[Grown, str], tuple[int | None, dict[int, list[str]]] | None]] = {
-        "generation": _generation,
+    # A fork's origin has data sets of steps under the same names, which are others.
+    line, unsearched = ([grown], ()) if _OF_STEP.fullmatch(subject) else _line(grown)
+    meanings: dict[Kind, Callable[[Grown, str], dict[int, list[str]]]] = {
         "verifier": _verifier,
         "dataset": _dataset,
         "model": _model,
     }
-    found: dict[Kind, tuple[int | None, dict[int, list[str]]]] = {
-        one: touched
-        for one, meaning in meanings.items()
-        if kind in (None, one) and (touched := meaning(grown, subject)) is not None
-    }
+    found: dict[Kind, tuple[int | None, dict[Node, list[str]]]] = {}
+    if kind in (None, "generation") and (number := _generation(grown, subject)) is not None:
+        found["generation"] = number, {}
+    for one, meaning in meanings.items():
+        if kind not in (None, one):
+            continue
+        named = [(lineage, meaning(lineage, subject)) for lineage in line]
+        touched = {(lineage.name, number): ways for lineage, direct in named for number, ways in direct.items()}
+        if touched:
+            found[one] = None, touched
     if not found:
         raise RecipeError(f"lineage {grown.name} knows no {kind or 'subject'} {subject!r}; {_known(grown)}")
     if len(found) > 1:
@@ -98,84 +108,65 @@ def taint(grown: Grown, subject: str, *, kind: Kind | None = None) -> Taint:
         clean=tuple(entry.generation.name for entry in grown.outlines if entry.generation.number not in reached),
         champion_is_tainted=champion in reached,
         unread=unread,
+        unsearched=unsearched if own is None else (),
         sentence=_sentence(grown, subject, downstream, crown=_crown(champion, own, reached)),
     )
 
 
-def _downstream(grown: Grown, own: int | None, touched: dict[int, list[str]]) -> tuple[Rows[Tainted], tuple[str, ...]]:
-    """Return what is reached from the generations touched at once, fork by fork, and lineages that cannot be read."""
-    found, unread = list[Tainted](), set[str]()
-    waiting = [(grown, {} if own is None else {own: 0}, dict.fromkeys(touched, 1), touched)]
-    while waiting:
-        lineage, start, direct, ways = waiting.pop(0)
-        distances = _spread(lineage, {**direct, **start})
-        for number, (distance, via) in distances.items():
-            node = lineage.entries[number].generation
-            if number not in start:
-                found.append(_tainted(lineage, node, distance, ways.get(number, via)))
-        forks = forks_of(lineage)
-        unread |= set(forks.unread)
-        for fork, number in forks.found:
-            given = _given_to(fork, lineage)
-            if reached := sorted(one for one in distances if one == number or one in given):
-                nearest = min(distances[one][0] for one in reached)
-                place = f"{lineage.name}@gen-"
-                via = [f"starts from {place}{number}"] if number in reached else []
-                via += [f"inherited answers of {place}{one}" for one in reached if one in given]
-                waiting.append((fork, {}, {0: nearest + 1}, {0: via}))
+def _line(grown: Grown) -> tuple[list[Grown], tuple[str, ...]]:
+    """Return a lineage and those that it was forked from, and what the first of them starts from if it is not there."""
+    found = [grown]
+    while (edge := found[-1].fork_edge) is not None:
+        try:
+            origin = found[-1].origin()
+        except StoreError:
+            origin = None
+        if origin is None:
+            return found, (queries.source(edge),)
+        found.append(origin[0])
+    return found, ()
+
+
+def _downstream(
+    grown: Grown, own: int | None, direct: Mapping[Node, Sequence[str]]
+) -> tuple[Rows[Tainted], tuple[str, ...]]:
+    """Return what is reached from the generations touched at once, and the lineages that cannot be read."""
+    store = Store(grown)
+    distances = store.distances(dict.fromkeys(direct, 1) if own is None else {(grown.name, own): 0})
+    found = [
+        _tainted(store, node, distance, direct[node] if node in direct else store.ways(node, distances))
+        for node, distance in distances.items()
+        if distance
+    ]
     found.sort(key=lambda row: (row.distance, row.lineage != grown.name, row.lineage, row.number))
-    return Rows(found, kind=Tainted), tuple(sorted(unread))
+    return Rows(found, kind=Tainted), tuple(sorted(store.unread))
 
 
-def _spread(grown: Grown, start: dict[int, int]) -> dict[int, tuple[int, list[str]]]:
-    """Return number -> (distance, ways) of the generations reached along edges, those of `start` included."""
-    found: dict[int, tuple[int, list[str]]] = {number: (distance, []) for number, distance in start.items()}
-    for entry in grown.entries:
-        node = entry.generation
-        sources = [edge for edge in node.edges if edge.generation in found and edge.generation != node.number]
-        if not sources or node.number in start:
-            continue
-        nearest = min(found[edge.generation][0] for edge in sources if edge.generation is not None)
-        ways = [
-            f"{EDGES.get(edge.role, edge.role)} {queries.source(edge)}"
-            for edge in sources
-            if edge.generation is not None and found[edge.generation][0] == nearest
-        ]
-        found[node.number] = nearest + 1, list(dict.fromkeys(ways))
-    return found
-
-
-def _given_to(fork: Grown, origin: Grown) -> set[int]:
-    """Return the generations of an origin whose answers a fork inherited. Raises StoreCorrupt."""
-    rows = inherited_answers(fork)
-    mark = origin.inherited_id("")
-    return {RolloutId.parse(row["rollout_id"].removeprefix(mark)).contributor for row in rows}
-
-
-def _tainted(grown: Grown, node: Generation, distance: int, via: Sequence[str]) -> Tainted:
+def _tainted(store: Store, node: Node, distance: int, via: Sequence[str]) -> Tainted:
+    lineage, generation = store.lineages[node[0]], store.node(node)
     return Tainted(
-        lineage=grown.name,
-        generation=node.name,
-        number=node.number,
-        outcome=node.outcome.value,
-        is_champion=grown.entries[-1].generation.champion == node.number,
+        lineage=lineage.name,
+        generation=generation.name,
+        number=generation.number,
+        outcome=generation.outcome.value,
+        is_champion=lineage.entries[-1].generation.champion == generation.number,
         distance=distance,
         via=tuple(via),
     )
 
 
-# --- what a subject touches at once: its own number if it is a generation, and number -> ways -------------------------
+# --- what a subject names: a generation, or what it touches at once: number -> ways -----------------------------------
 
 
-def _generation(grown: Grown, subject: str) -> tuple[int | None, dict[int, list[str]]] | None:
+def _generation(grown: Grown, subject: str) -> int | None:
     try:
-        return grown.find(subject).number, {}
+        return grown.find(subject).number
     except RecipeError:
         fingerprints = [entry.generation for entry in grown.outlines if is_hash(entry.generation.fingerprint, subject)]
-        return (fingerprints[0].number, {}) if fingerprints else None
+        return fingerprints[0].number if fingerprints else None
 
 
-def _verifier(grown: Grown, subject: str) -> tuple[None, dict[int, list[str]]] | None:
+def _verifier(grown: Grown, subject: str) -> dict[int, list[str]]:
     touched: dict[int, list[str]] = {}
     for entry in grown.outlines:
         node = entry.generation
@@ -183,30 +174,40 @@ def _verifier(grown: Grown, subject: str) -> tuple[None, dict[int, list[str]]] |
             prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
             if subject in (name, name.removeprefix(prefix), f"{name} {version}") or is_hash(version, subject):
                 touched.setdefault(node.number, []).append(_PREFIXES.get(prefix, "judged its answers"))
-    return (None, touched) if touched else None
+    return touched
 
 
-def _dataset(grown: Grown, subject: str) -> tuple[None, dict[int, list[str]]] | None:
+def _dataset(grown: Grown, subject: str) -> dict[int, list[str]]:
     if (named := _OF_STEP.fullmatch(subject)) is not None:
-        number = int(named[1] or named[2])
-        return (None, {number: ["drew it, and was trained on it"]}) if number < len(grown.entries) else None
+        number = int(named[1] or named[3])
+        way = _drawn(grown.outlines[number].generation, named[2]) if number < len(grown.entries) else ""
+        return {number: [way]} if way else {}
     touched: dict[int, list[str]] = {}
     for entry in grown.entries:
         node = entry.generation
         ways = [*evaluated_on(grown, node, subject), *trained_on(grown, node, subject)]
         if ways:
             touched[node.number] = ways
-    return (None, touched) if touched else None
+    return touched
 
 
-def _model(grown: Grown, subject: str) -> tuple[None, dict[int, list[str]]] | None:
+def _drawn(node: Generation, step: str | None) -> str:
+    """Return what a generation has to do with the answers of a step, or with those to replay (None); empty for none."""
+    if step is not None:
+        return "drew it, and was trained on it" if str(StepRole(int(step))) in node.artifacts else ""
+    if node.accounting.replayed:
+        return "drew it, and was trained on it"
+    return "inherited it" if INHERITED in node.artifacts else ""
+
+
+def _model(grown: Grown, subject: str) -> dict[int, list[str]]:
     touched: dict[int, list[str]] = {}
     for entry in grown.outlines:
         for edge in entry.generation.edges:
             if edge.generation is None and (edge.external == subject or is_hash(edge.fingerprint, subject)):
                 way = f"{EDGES.get(edge.role, edge.role)} {queries.source(edge)}"
                 touched.setdefault(entry.generation.number, []).append(way)
-    return (None, touched) if touched else None
+    return touched
 
 
 def _known(grown: Grown) -> str:

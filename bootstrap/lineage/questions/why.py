@@ -106,7 +106,7 @@ def why(grown: Grown, name: str = "champion") -> Why:
     reigns = _reigns(generations, node.number)
     rivals: dict[int | None, list[Generation]] = {}
     for one in generations:
-        if one.number not in on_chain:
+        if one.number not in on_chain and one.champion != one.number:
             rivals.setdefault(_compared_with(one), []).append(one)
     links = Rows((_decided(one, rivals) for one in chain), kind=Decided)
     challengers = _rivals(rivals.get(node.number, ()))
@@ -144,7 +144,7 @@ def _reigns(generations: Sequence[Generation], number: int) -> tuple[tuple[int, 
 
 
 def _decided(node: Generation, rivals: Mapping[int | None, Sequence[Generation]]) -> Decided:
-    """Return a decision of the chain. `rivals`: champion -> those compared with it that are not on the chain."""
+    """Return a decision of the chain. `rivals`: champion -> those compared with it that did not take its place."""
     decision, test = node.decision, node.decision.improvement
     before = _compared_with(node)
     return Decided(
