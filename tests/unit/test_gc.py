@@ -95,7 +95,7 @@ def test_verify_tells_freed_from_lost(store: LineageStore, capsys: pytest.Captur
     assert report.is_clean, report.problems
     assert len(report.freed) == 5
     run(store, "verify")
-    assert "5 weights were freed" in capsys.readouterr().out
+    assert "weights freed by `bootstrap gc`: 5" in capsys.readouterr().out
     lost = weights(store, 7) / MODEL_WEIGHTS
     lost.unlink()
     [problem] = verify(store.root).problems
