@@ -217,7 +217,7 @@ def print_taint(answer: "Taint") -> None:
     _unread(answer.unread)
     for name in answer.unsearched:
         warn(
-            f"warning: not searched: {visible(name)}, which {answer.lineage} was forked from and which does not lie "
+            f"warning: not searched: {_cell(name)}, which {answer.lineage} was forked from and which does not lie "
             "beside it or cannot be read; what touched that one is not known"
         )
 

@@ -180,7 +180,7 @@ def settle(root: Path, *, tracking_uri: str, experiment: str | None) -> None:
             elif shown.generation >= len(entries) and run.info.status == "RUNNING" and not is_driven:
                 _end(client, shown.run_id, KILLED)
         for run in _without_note(client, name, root, noted={shown.run_id for shown in left}):
-            if run.data.tags.get("bootstrap.generation") in map(str, published):
+            if run.data.tags.get("bootstrap.generation") in [str(number) for number in published]:
                 client.delete_run(run.info.run_id)
             else:
                 _end(client, run.info.run_id, KILLED)

@@ -98,8 +98,9 @@ def check_inside(place: str, tracking_uri: str, *, store: Path, what: str) -> No
     if not lies_in(tracking_uri, store):
         return
     path = local_path(place)
-    if path is None or not (real := Path(os.path.realpath(path))).is_relative_to(os.path.realpath(store)):
-        led = "" if path is None or str(real) == os.path.normpath(path) else f", which leads to {real}"
+    real = None if path is None else os.path.realpath(path)
+    if path is None or real is None or not Path(real).is_relative_to(os.path.realpath(store)):
+        led = "" if path is None or real == os.path.normpath(path) else f", which leads to {real}"
         raise TrackingError(
             f"{what} in {tracking.database_path(tracking_uri)} keeps its files in {tracking.public(place)}{led}, "
             f"outside the store, where nothing is written. Copy the folder {tracking.ARTIFACTS_FOLDER} along with a "

@@ -15,8 +15,7 @@ from support.rollouts import rollout
 
 from bootstrap import Lineage
 from bootstrap.errors import RecipeError, StoreError
-from bootstrap.lineage.questions.difference import by_chance
-from bootstrap.lineage.questions.settings import changes, leaves
+from bootstrap.lineage.questions.settings import changes, differences
 from bootstrap.records import Rollout, Verdict
 from bootstrap.store.ledger import Ledger
 from bootstrap.store.tables import to_parquet
@@ -182,11 +181,6 @@ def test_diff_pairs_answers_to_the_same_prompts(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("one", "other", "p_value"), [(0, 0, 1.0), (3, 3, 1.0), (0, 5, 2 / 32), (1, 7, 2 * 9 / 256)])
-def test_the_probability_of_so_unequal_a_split_is_exact(one: int, other: int, p_value: float) -> None:
-    assert by_chance(one, other) == by_chance(other, one) == pytest.approx(p_value)
-
-
 def test_changes_name_each_leaf_that_differs() -> None:
     found = changes({"a": [1, {"b": 2}], "c": None, "d": "x"}, {"a": [1, {"b": 3}, 4], "d": "x"})
     assert [(one.name, one.a, one.b) for one in found] == [
@@ -196,9 +190,15 @@ def test_changes_name_each_leaf_that_differs() -> None:
     ]
 
 
-def test_leaves_hold_empty_sections_and_invent_nothing() -> None:
-    value = {"steps": [], "base": {"b": [1, {"c": None}]}, "options": {}}
-    assert dict(leaves(value)) == {"base.b[0]": "1", "base.b[1].c": "null", "options": "{}", "steps": "[]"}
+def test_a_section_that_not_all_have_is_one_leaf_and_nothing_is_invented() -> None:
+    first = {"steps": [], "base": {"b": [1, {"c": None}]}, "stages": None}
+    second = {"steps": [{"type": "sft"}], "base": {"b": [1, {"c": 2}]}, "stages": None}
+    third = {"base": {"b": [1, {"c": 2}]}, "stages": [{"name": "x"}]}
+    assert dict(differences(first, second, third)) == {
+        "base.b[1].c": ("null", "2", "2"),
+        "stages": ("null", "null", '[{"name": "x"}]'),
+        "steps": ("[]", '[{"type": "sft"}]', ""),
+    }
 
 
 # --- samples -------------------------------------------------------------------------------------------------------

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from bootstrap.errors import RecipeError
 from bootstrap.ledger_records import GenerationOutcome
-from bootstrap.lineage.questions.difference import by_chance, outcomes
+from bootstrap.lineage.questions.difference import outcomes
 from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.rows import Rows
-from bootstrap.lineage.questions.settings import leaves
+from bootstrap.lineage.questions.settings import differences
+from bootstrap.paired import mcnemar_exact
 from bootstrap.store.ancestry import compute_cost
 
 
@@ -126,12 +127,8 @@ def _compared(one: Grown) -> Compared:
 
 def _settings(grown: Sequence[Grown]) -> list[Setting]:
     """Return the settings in which the recipes differ, by name."""
-    found = [dict(leaves(one.header.identity)) for one in grown]
-    rows = (
-        Setting(name=name, values=tuple(settings.get(name, "") for settings in found))
-        for name in sorted({name for settings in found for name in settings})
-    )
-    return [row for row in rows if len(set(row.values)) > 1]
+    recipes = (one.header.identity for one in grown)
+    return [Setting(name=name, values=values) for name, values in differences(*recipes)]
 
 
 def _levels(grown: Sequence[Grown]) -> list[Level]:
@@ -160,5 +157,5 @@ def _paired(first: Grown, other: Grown) -> Paired | None:
         prompts=len(pairs),
         only_a=only_a,
         only_b=only_b,
-        p_value=by_chance(only_a, only_b),
+        p_value=mcnemar_exact(only_a, lost=only_b),
     )

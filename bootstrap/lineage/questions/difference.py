@@ -7,7 +7,6 @@ as wholes (`comparison.py`).
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import comb
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +19,7 @@ from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.locate import EVALUATION, SAMPLES
 from bootstrap.lineage.questions.rows import Rows
 from bootstrap.lineage.questions.settings import Change, changes, settings_of
+from bootstrap.paired import mcnemar_exact
 
 Key = tuple[str, str]
 """(task of the panel, empty for the run's own; prompt id)."""
@@ -206,14 +206,8 @@ def _paired(task: str, level: int, found: Counter[tuple[bool, bool]]) -> Paired:
         only_a=only_a,
         only_b=only_b,
         neither=found[False, False],
-        p_value=by_chance(only_a, only_b),
+        p_value=mcnemar_exact(only_a, lost=only_b),
     )
-
-
-def by_chance(one: int, other: int) -> float:
-    """Return the exact two-sided McNemar p-value of two discordant counts; 1 without any."""
-    total = one + other
-    return min(1.0, 2 * sum(comb(total, count) for count in range(min(one, other) + 1)) / 2**total)
 
 
 def outcomes(grown: Grown, node: Generation) -> dict[Key, dict[str, Any]]:

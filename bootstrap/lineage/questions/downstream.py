@@ -98,7 +98,7 @@ class Store:
         """Hash of a ledger record -> its generation."""
         return {
             entry.hash: (name, entry.generation.number)
-            for name, one in reversed(self.lineages.items())
+            for name, one in reversed([*self.lineages.items()])
             for entry in one.outlines
         }
 

@@ -44,34 +44,28 @@ def settings_of(node: Generation, header: Header | None) -> dict[str, Any]:
     }
 
 
-def changes(a: Any, b: Any, path: str = "") -> Iterator[Change]:
+def changes(a: Any, b: Any) -> Iterator[Change]:
     """Yield each leaf of two JSON values that differs, as `dotted.path[index]`; its values as JSON text.
 
     A section that only one side has is one leaf.
     """
-    match a, b:
-        case {**before}, {**after}:
-            for key in sorted(before.keys() | after.keys()):
-                yield from changes(before.get(key, _ABSENT), after.get(key, _ABSENT), f"{path}.{key}".removeprefix("."))
-        case [*before], [*after]:
-            for index, (old, new) in enumerate(zip_longest(before, after, fillvalue=_ABSENT)):
-                yield from changes(old, new, f"{path}[{index}]")
-        case _:
-            if (old := _told(a)) != (new := _told(b)):
-                yield Change(name=path, a=old, b=new)
+    for name, (old, new) in differences(a, b):
+        yield Change(name=name, a=old, b=new)
 
 
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each leaf of a JSON value as `dotted.path[index]` with its JSON text; an empty section is a leaf."""
-    match value:
-        case {**inner} if inner:
-            for key in sorted(inner):
-                yield from leaves(inner[key], f"{path}.{key}".removeprefix("."))
-        case [_, *_]:
-            for index, one in enumerate(value):
-                yield from leaves(one, f"{path}[{index}]")
-        case _:
-            yield path, _told(value)
+def differences(*values: Any, path: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each leaf in which JSON values differ: its `dotted.path[index]`, and its JSON text in each of them.
+
+    A section that not all of them have is one leaf; the text is empty where there is none.
+    """
+    if all(hasattr(value, "keys") for value in values):
+        for key in sorted({key for value in values for key in value}):
+            yield from differences(*(value.get(key, _ABSENT) for value in values), path=f"{path}.{key}".lstrip("."))
+    elif all(isinstance(value, list) for value in values):
+        for index, items in enumerate(zip_longest(*values, fillvalue=_ABSENT)):
+            yield from differences(*items, path=f"{path}[{index}]")
+    elif len(set(told := tuple(map(_told, values)))) > 1:
+        yield path, told
 
 
 def _told(value: Any) -> str:

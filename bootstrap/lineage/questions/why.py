@@ -100,14 +100,14 @@ def why(grown: Grown, name: str = "champion") -> Why:
     """
     node = grown.find(name)
     generations = [entry.generation for entry in grown.outlines]
-    chain = _chain(generations, node)
+    chain = [generations[number] for number in queries.decided_by(grown.outlines, node.number)]
     on_chain = {one.number for one in chain}
     is_champion = generations[-1].champion == node.number
     reigns = _reigns(generations, node.number)
     rivals: dict[int | None, list[Generation]] = {}
     for one in generations:
         if one.number not in on_chain and one.champion != one.number:
-            rivals.setdefault(_compared_with(one), []).append(one)
+            rivals.setdefault(queries.compared_with(one), []).append(one)
     links = Rows((_decided(one, rivals) for one in chain), kind=Decided)
     challengers = _rivals(rivals.get(node.number, ()))
     return Why(
@@ -122,18 +122,6 @@ def why(grown: Grown, name: str = "champion") -> Why:
     )
 
 
-def _chain(generations: Sequence[Generation], node: Generation) -> list[Generation]:
-    found = [node]
-    while (before := _compared_with(found[-1])) is not None:
-        found.append(generations[before])
-    return found[::-1]
-
-
-def _compared_with(node: Generation) -> int | None:
-    """Return the champion that a generation was compared with; None for generation 0 and ungated ones."""
-    return None if node.outcome is GenerationOutcome.UNGATED else node.decision.champion
-
-
 def _reigns(generations: Sequence[Generation], number: int) -> tuple[tuple[int, int], ...]:
     runs: list[tuple[int, int]] = []
     for one in generations:
@@ -146,7 +134,7 @@ def _reigns(generations: Sequence[Generation], number: int) -> tuple[tuple[int, 
 def _decided(node: Generation, rivals: Mapping[int | None, Sequence[Generation]]) -> Decided:
     """Return a decision of the chain. `rivals`: champion -> those compared with it that did not take its place."""
     decision, test = node.decision, node.decision.improvement
-    before = _compared_with(node)
+    before = queries.compared_with(node)
     return Decided(
         name=node.name,
         number=node.number,
@@ -169,7 +157,7 @@ def _decided(node: Generation, rivals: Mapping[int | None, Sequence[Generation]]
 
 
 def _test(node: Generation, kind: str, test: LevelTest) -> GateTest:
-    champion = _compared_with(node)
+    champion = queries.compared_with(node)
     against = test.reference or (() if champion is None else (champion,))
     return GateTest(
         test=kind,
