@@ -25,7 +25,7 @@ def entries(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Entry]:
 
 def receipt(number: int) -> Receipt:
     return Receipt(
-        hash="h", experiment_id="1", lineage_run_id="root", run_id=f"r{number}", model_id=f"m-{number}", version="9"
+        hash="h", experiment_id="1", lineage_run_id="whole", run_id=f"r{number}", model_id=f"m-{number}", version="9"
     )
 
 
@@ -57,7 +57,7 @@ def test_every_relative_and_every_explanation_is_one_click_away(entries: Sequenc
         "data": f"{run}/r3/artifacts/{sheets.DATA}",
         "exact(answer=whole(strip=false))": f"{run}/r3/artifacts/{sheets.VERIFIERS}",
         "cost": f"{run}/r3/artifacts/{sheets.COST}",
-        "lineage": f"{run}/root/artifacts/{tracking.HTML_PATH}",
+        "lineage": f"{run}/whole/artifacts/{tracking.HTML_PATH}",
         "run": f"{run}/r3",
         "model": "#/experiments/1/models/m-3",
         "version": "#/models/addition/versions/9",
