@@ -157,7 +157,7 @@ def test_a_taken_port_is_told_and_the_next_one_is_offered_only_if_it_is_free() -
 def test_a_marker_with_odd_samples_leaves_the_page_whole(served: PageServer) -> None:
     page = served.pages["addition"]
     assert page.outbox is not None
-    ids = {"experiment_id": "7", "lineage_run_id": "root", "run_id": "r1", "model_id": "m-1", "version": "2"}
+    ids: Any = {"experiment_id": "7", "lineage_run_id": "root", "run_id": "r1", "model_id": "m-1", "version": "2"}
     odd = {"rollout": "r", "reward": {"x" * 700: 1}}
     page.outbox.mark(1, Receipt(hash=page.store.ledger.read()[1].hash, **ids, samples=(odd,)))
     status, _, body = ask(served, "/addition")

@@ -36,6 +36,7 @@ def test_a_terminal_gets_escapes_and_the_same_data(show: Any, monkeypatch: pytes
 
 @pytest.mark.parametrize("show", [render.print_json, chatted])
 def test_a_program_gets_letters_as_they_are(show: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", written)
     show({"text": "é"})
-    assert "é" in sys.stdout.getvalue() and json.loads(sys.stdout.getvalue()) == {"text": "é"}
+    assert "é" in written.getvalue() and json.loads(written.getvalue()) == {"text": "é"}
