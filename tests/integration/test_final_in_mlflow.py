@@ -71,7 +71,7 @@ def test_a_comparison_made_after_the_last_commit_is_published_once(store: Lineag
     assert put(store) == []
     assert rows(store) == finals(made)
     note = own_run(store).data.tags["mlflow.note.content"].split("\n\n")
-    assert note[2] == f"F{final_line(made, store.ledger.read())[1:]}."
+    assert note[1] == f"F{final_line(made, store.ledger.read())[1:]}."
     before = own_run(store)
     assert put(store) == []
     assert rows(store) == finals(made) and own_run(store).to_dictionary() == before.to_dictionary()
