@@ -110,7 +110,7 @@ def print_difference(answer: "Difference", *, count: int) -> None:
     print_rows("metrics that differ", metrics)
     paired = [
         {
-            "level": str(row.level) if not row.task else f"{row.task} {row.level}",
+            "level": _level(row.task, row.level),
             "prompts": str(row.prompts),
             "both right": str(row.both),
             "only a": str(row.only_a),
@@ -123,7 +123,7 @@ def print_difference(answer: "Difference", *, count: int) -> None:
     print_rows("answers to the same prompts", paired)
     changed = [
         {
-            "level": str(row.level) if not row.task else f"{row.task} {row.level}",
+            "level": _level(row.task, row.level),
             "prompt": _cell(row.prompt or f"id {row.prompt_id}"),
             "a": _cell(row.a),
             "b": _cell(row.b),
@@ -222,6 +222,11 @@ def print_taint(answer: "Taint") -> None:
         )
 
 
+def _level(task: str, level: int) -> str:
+    """Return a level as a cell, after the panel's task that it is of; empty for the lineage's own task."""
+    return f"{task} {level}".lstrip()
+
+
 def _unread(names: Sequence[str]) -> None:
     if names:
         warn(
@@ -244,7 +249,7 @@ def print_contamination(answer: "Contamination") -> None:
     leaks = [
         {
             "prompt": _cell(row.prompt or f"id {row.prompt_id}"),
-            "level": str(row.level) if not row.task else f"{row.task} {row.level}",
+            "level": _level(row.task, row.level),
             "trained by": row.trained_by,
             "source": row.source,
             "updates": str(row.count),
@@ -280,7 +285,7 @@ def print_comparison(answer: "Comparison") -> None:
     print_rows("settings that differ", settings)
     levels = [
         {
-            "level": str(row.level) if not row.task else f"{row.task} {row.level}",
+            "level": _level(row.task, row.level),
             **{name: _share(value) for name, value in zip(names, row.accuracies, strict=True)},
         }
         for row in answer.levels

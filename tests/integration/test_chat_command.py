@@ -17,7 +17,6 @@ from support import tiny
 
 from bootstrap.canonical import canonical_json
 from bootstrap.cli.main import main
-from bootstrap.cli.remembered import remember_recipe
 from bootstrap.lineage import samples
 from bootstrap.store import durable, gc
 from bootstrap.store.lineage_store import LineageStore
@@ -29,12 +28,7 @@ START_SECONDS = 90
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> LineageStore:
-    root = tmp_path_factory.mktemp("runs") / "tiny"
-    recipe = tiny.recipe(count=1)
-    tiny.grow(recipe, root)
-    found = LineageStore(root)
-    remember_recipe(found, recipe, folder=root)
-    return found
+    return tiny.lineage(tmp_path_factory.mktemp("runs"), count=1)
 
 
 def asked(capsys: pytest.CaptureFixture[str], store: LineageStore, *arguments: object) -> str:

@@ -16,7 +16,6 @@ from support import tiny
 
 from bootstrap.cli import serve
 from bootstrap.cli.main import main
-from bootstrap.cli.remembered import remember_recipe
 from bootstrap.lineage import samples
 from bootstrap.store.lineage_store import LineageStore
 
@@ -27,12 +26,7 @@ START_SECONDS = 120
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> LineageStore:
-    root = tmp_path_factory.mktemp("runs") / "tiny"
-    recipe = tiny.recipe(count=0)
-    tiny.grow(recipe, root)
-    found = LineageStore(root)
-    remember_recipe(found, recipe, folder=root)
-    return found
+    return tiny.lineage(tmp_path_factory.mktemp("runs"), count=0)
 
 
 def posted(url: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bootstrap.cli.remembered import remember_recipe
 from bootstrap.config.files import FileTask
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.tasks import tasks_of
@@ -149,6 +150,14 @@ def grow(
         for ref in entries[0].generation.artifacts.values():
             shutil.copytree(root / ref.path, shared / ref.path)
     return entries
+
+
+def lineage(folder: Path, *, count: int) -> LineageStore:
+    """Grow the lineage `tiny` in `folder`, with its recipe remembered as `bootstrap run` does."""
+    settings, found = recipe(count=count), LineageStore(folder / "tiny")
+    grow(settings, found.root)
+    remember_recipe(found, settings, folder=found.root)
+    return found
 
 
 def _base_of(settings: Recipe, workers: int) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.lineage_factory import PROMOTED, build
 from support.questioned import Answered, Used, forked, rewritten, used
-from support.rich_lineage import TEACHER, build_rich
+from support.rich_lineage import TEACHER
 from support.rollouts import rollout
 
 from bootstrap import Lineage
@@ -19,19 +19,6 @@ from bootstrap.lineage.questions.settings import changes, differences
 from bootstrap.records import Rollout, Verdict
 from bootstrap.store.ledger import Ledger
 from bootstrap.store.tables import to_parquet
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("store")
-    build_rich(folder / "rich")
-    return folder
-
-
-@pytest.fixture
-def rich(store: Path) -> Lineage:
-    return Lineage(store, "rich")
-
 
 # --- why -----------------------------------------------------------------------------------------------------------
 
@@ -360,7 +347,7 @@ def test_a_held_out_prompt_that_was_trained_on_is_found_with_its_source(tmp_path
     assert lineage.contamination("gen-0").is_clean
 
 
-def test_contamination_looks_at_a_fork_s_origin_and_names_outside_models(rich: Lineage, store: Path) -> None:
+def test_contamination_looks_at_a_fork_s_origin_and_names_outside_models(rich: Lineage, rich_store: Path) -> None:
     found = rich.contamination("gen-3")
     names = [row.generation for row in found.trained]
     assert names == ["addition@gen-0", "addition@gen-1", "addition@gen-3", "gen-0", "gen-1", "gen-3"]

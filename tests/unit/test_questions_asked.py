@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from support.lineage_factory import NASTY, PROMOTED, RECIPE, SETTINGS, build
 from support.questioned import Answered, rewritten, used
-from support.rich_lineage import build_rich
 from support.rollouts import rollout, verdict
 
 from bootstrap import Lineage
@@ -24,24 +23,11 @@ from bootstrap.stages.heldout_texts import heldout_texts
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import to_parquet
 
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("store")
-    build_rich(folder / "rich")
-    return folder
-
-
-@pytest.fixture
-def rich(store: Path) -> Lineage:
-    return Lineage(store, "rich")
-
-
 # --- a generation of another lineage --------------------------------------------------------------------------------
 
 
-def test_every_question_takes_a_generation_of_another_lineage(store: Path, rich: Lineage) -> None:
-    other = Lineage(store, "addition")
+def test_every_question_takes_a_generation_of_another_lineage(rich_store: Path, rich: Lineage) -> None:
+    other = Lineage(rich_store, "addition")
     assert other.generation("rich@gen-5") == rich.generation("gen-5")
     assert other.why("rich@champion") == rich.why() != other.why()
     assert other.samples("rich@gen-3") == rich.samples("gen-3")
@@ -65,8 +51,8 @@ def test_an_at_sign_separates_a_lineage_only_where_there_is_one(tmp_path: Path) 
 # --- compare -------------------------------------------------------------------------------------------------------
 
 
-def test_compare_sets_lineages_side_by_side(store: Path) -> None:
-    found = Lineage(store, "addition").compare(Lineage(store, "rich"))
+def test_compare_sets_lineages_side_by_side(rich_store: Path) -> None:
+    found = Lineage(rich_store, "addition").compare(Lineage(rich_store, "rich"))
     one, two = found.lineages
     assert (one.lineage, one.champion, one.promoted, one.rejected, one.ungated) == ("addition", "gen-3", 2, 1, 0)
     assert (two.champion, two.promoted, two.rejected, two.ungated, two.generations) == ("gen-8", 4, 3, 1, 8)
@@ -74,7 +60,7 @@ def test_compare_sets_lineages_side_by_side(store: Path) -> None:
     settings = {row.name: row.values for row in found.settings}
     assert settings["task.type"] == ('"addition"', '"mixture"')
     accuracy = {(row.task, row.level): row.accuracies for row in found.levels}
-    last = Lineage(store, "rich").champion.report.level(10)
+    last = Lineage(rich_store, "rich").champion.report.level(10)
     assert last and accuracy["", 10] == (None, last.accuracy)
     [pair] = found.paired
     assert (pair.a, pair.b, pair.prompts, pair.only_a, pair.only_b) == ("addition@gen-3", "rich@gen-8", 30, 0, 0)
@@ -97,24 +83,24 @@ def test_compare_gives_each_lineage_its_own_settings_alone(tmp_path: Path) -> No
     assert settings == {"base.steps[0]": ("", step, step), "base.steps[1]": ("", "", step)}
 
 
-def test_a_comparison_needs_several_lineages(rich: Lineage, store: Path) -> None:
+def test_a_comparison_needs_several_lineages(rich: Lineage, rich_store: Path) -> None:
     with pytest.raises(RecipeError, match="two lineages or more"):
         rich.compare()
     with pytest.raises(RecipeError, match="named twice"):
-        rich.compare(Lineage(store, "rich"))
+        rich.compare(Lineage(rich_store, "rich"))
 
 
 # --- the class, and tables on request --------------------------------------------------------------------------------
 
 
-def test_a_store_of_several_lineages_asks_which(store: Path, tmp_path: Path) -> None:
+def test_a_store_of_several_lineages_asks_which(rich_store: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"several lineages.*addition, rich"):
-        Lineage(store)
+        Lineage(rich_store)
     with pytest.raises(StoreError, match="did you mean rich"):
-        Lineage(store, "ritch")
+        Lineage(rich_store, "ritch")
     with pytest.raises(StoreError, match="there is no store"):
         Lineage(tmp_path / "none")
-    assert [one.name for one in Lineage.all(store)] == ["addition", "rich"]
+    assert [one.name for one in Lineage.all(rich_store)] == ["addition", "rich"]
 
 
 def test_a_lineage_tells_its_generations(rich: Lineage) -> None:
@@ -213,11 +199,11 @@ def test_a_stored_recipe_opens_no_file_of_its_choice_and_asks_no_hub(
     ],
 )
 def test_the_terminal_answers_in_words_and_in_json(
-    store: Path, capsys: pytest.CaptureFixture[str], words: Sequence[str], told: str
+    rich_store: Path, capsys: pytest.CaptureFixture[str], words: Sequence[str], told: str
 ) -> None:
-    assert main([*words, "--store", str(store)]) == 0
+    assert main([*words, "--store", str(rich_store)]) == 0
     assert told in capsys.readouterr().out
-    assert main([*words, "--store", str(store), "--json"]) == 0
+    assert main([*words, "--store", str(rich_store), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)
 
 
@@ -234,9 +220,9 @@ def test_the_terminal_answers_in_words_and_in_json(
     ],
 )
 def test_bad_input_gets_one_message(
-    store: Path, capsys: pytest.CaptureFixture[str], words: Sequence[str], message: str, code: int
+    rich_store: Path, capsys: pytest.CaptureFixture[str], words: Sequence[str], message: str, code: int
 ) -> None:
-    assert main([*words, "--store", str(store)]) == code
+    assert main([*words, "--store", str(rich_store)]) == code
     told = capsys.readouterr().err
     assert message in told and told.count("\n") == 1
 

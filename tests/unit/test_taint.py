@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.lineage_factory import PROMOTED, build
 from support.questioned import Shown, forked, rewritten, used
-from support.rich_lineage import TEACHER, build_rich
+from support.rich_lineage import TEACHER
 from support.rollouts import rollout
 
 from bootstrap import Lineage
@@ -18,18 +18,6 @@ from bootstrap.ledger_records import Edge
 from bootstrap.records import Rollout, Selection, Use
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import to_parquet
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("store")
-    build_rich(folder / "rich")
-    return folder
-
-
-@pytest.fixture
-def rich(store: Path) -> Lineage:
-    return Lineage(store, "rich")
 
 
 def test_taint_of_a_generation_follows_every_edge(rich: Lineage) -> None:
@@ -56,8 +44,8 @@ def test_a_rejected_generation_that_nobody_learnt_from_taints_nothing(rich: Line
     assert not found.downstream and found.sentence == "nothing is downstream of gen-2; not the champion"
 
 
-def test_taint_goes_on_into_forks(store: Path) -> None:
-    found = Lineage(store, "addition").taint("gen-1")
+def test_taint_goes_on_into_forks(rich_store: Path) -> None:
+    found = Lineage(rich_store, "addition").taint("gen-1")
     own = [row.generation for row in found.downstream if row.lineage == "addition"]
     assert own == ["gen-2", "gen-3"]
     others = {row.generation: (row.distance, row.via) for row in found.downstream if row.lineage == "rich"}
