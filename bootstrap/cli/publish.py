@@ -1,11 +1,11 @@
 """Publishing beside the run: after a commit, one child process brings MLflow up to date.
 
-    loop --- commit ---> Publisher() --- starts, if none runs ---> `bootstrap lineage --sync` (own process)
-    end of run ---> Publisher.finish() waits for the last one, at most `wait_seconds`
+    loop --- commit ---> Publisher() --- starts, if none runs ---> `bootstrap lineage --sync --growing` (own process)
+    end of run ---> Publisher.finish() waits for it, then for a last one without `--growing`, at most `wait_seconds`
 
 The loop never waits. Each publication publishes everything that is missing, so the next one covers a commit made
-meanwhile. A failure is reported once, and the outbox keeps the unpublished records. Left out: what is published
-(`lineage/`).
+meanwhile; there is no last one where nothing is left to it. A failure is reported once, and the outbox keeps the
+unpublished records. Left out: what is published (`lineage/`).
 """
 
 import os
@@ -22,6 +22,8 @@ from bootstrap.lineage.tracking import redact
 
 WAIT_SECONDS = 300.0
 """Longest wait at the end of a run for the last publication."""
+GROWING = ("--growing",)
+"""Added to the command while more commits come."""
 
 
 def sync_command(
@@ -43,6 +45,7 @@ def sync_command(
 class Publisher:
     """Starts `command` after commits, one at a time. As a context manager, it stops the child when an error leaves it.
 
+    `growing`: words added to it while more commits come. `is_whole`: whether what they leave out has been published.
     `environment`: variables of the child, added to this process's.
     """
 
@@ -51,10 +54,13 @@ class Publisher:
         command: Sequence[str],
         *,
         warn: Callable[[str], None],
+        growing: Sequence[str] = (),
+        is_whole: Callable[[], bool] = lambda: True,
         environment: Mapping[str, str] | None = None,
         wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         self.command, self.warn, self.wait_seconds = list(command), warn, wait_seconds
+        self.growing, self.is_whole = list(growing), is_whole
         self.environment = {**os.environ, **(environment or {})}
         self.process: subprocess.Popen[str] | None = None
         self.reader: threading.Thread | None = None
@@ -74,13 +80,13 @@ class Publisher:
         """Note a commit; start publishing unless a child does it already. Returns at once."""
         self.behind = True
         if self._ended():
-            self._start()
+            self._start(self.growing)
 
     def finish(self) -> bool:
         """Publish the rest and wait for it; return whether MLflow is up to date. Warns at most once a run."""
         deadline = time.monotonic() + self.wait_seconds
         complete = self._wait(deadline)
-        if complete and self.behind:
+        if complete and (self.behind or not (self.warned or self.is_whole())):
             self._start()
             complete = self._wait(deadline)
         if not complete:
@@ -88,11 +94,11 @@ class Publisher:
             self._warn(f"it took longer than {self.wait_seconds:g} seconds")
         return complete and not self.warned
 
-    def _start(self) -> None:
+    def _start(self, more: Sequence[str] = ()) -> None:
         self.behind = False
         # A session of its own: Ctrl-C on the terminal reaches the run, which then stops its child itself.
         self.process = subprocess.Popen(
-            self.command,
+            [*self.command, *more],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

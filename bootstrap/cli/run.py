@@ -16,7 +16,7 @@ from bootstrap.cli.command import command
 from bootstrap.cli.live import Live
 from bootstrap.cli.notify import Notifier
 from bootstrap.cli.progress import Expected, RowsProgress, progress
-from bootstrap.cli.publish import Publisher, sync_command
+from bootstrap.cli.publish import GROWING, Publisher, sync_command
 from bootstrap.cli.remembered import FILE_NAME, recall_recipe, remember_recipe
 from bootstrap.cli.standing import TellingTheEnd, standing, why_ended
 from bootstrap.cli.stores import check_name, committed
@@ -248,7 +248,13 @@ def run_recipe(
         )
         with (
             progress(console, last=last, expected=expected(plan)) as display,
-            Publisher(sync, warn=warn, environment=mlflow) as publisher,
+            Publisher(
+                sync,
+                warn=warn,
+                growing=GROWING,
+                is_whole=lambda: outbox.drawn() == len(folder.ledger.paths()),
+                environment=mlflow,
+            ) as publisher,
             TellingTheEnd(live, notifier, why=lambda: _why_ended(folder, committed_before)),
         ):
             watch = Watch(
@@ -271,7 +277,7 @@ def run_recipe(
                     display.say(f"warning: {newest.name}: {concern}")
                 publisher()
                 # Questions asked later find this done.
-                uses.remember(folder, index.read(folder))
+                uses.remember(folder, index.recall(folder), newest=1)
 
             with ExitStack() as work:
                 if plan.planned or _lacks_final(recipe, folder, committed_before):

@@ -15,10 +15,16 @@ DEFAULT_PORT = 5000
 
 
 def sync_lineage(
-    store: LineageStore, *, tracking_uri: str | None, experiment: str | None, sample_rollouts: int | None
+    store: LineageStore,
+    *,
+    tracking_uri: str | None,
+    experiment: str | None,
+    sample_rollouts: int | None,
+    is_growing: bool = False,
 ) -> str:
     """Publish every committed generation that MLflow lacks; return where to see it.
 
+    `is_growing`: more come soon, so the lineage page is drawn only if it is due (`lineage/whole_page.py`).
     None takes the environment's value (the URI alone), else the last run's. Raises TrackingError when MLflow cannot be
     reached, RecipeError for an address without a store, StoreError.
     """
@@ -36,6 +42,7 @@ def sync_lineage(
         experiment=experiment,
         recipe={"name": store.root.name, **store.header().identity},
         sample_rollouts=last.sample_rollouts if sample_rollouts is None else sample_rollouts,
+        is_growing=is_growing,
     )
     settle(store.root.absolute(), tracking_uri=uri, experiment=experiment)
     return where_to_look(store, tracking_uri=uri, experiment=experiment)
@@ -54,7 +61,7 @@ def where_to_look(store: LineageStore, *, tracking_uri: str, experiment: str | N
 
 def lineage_page(store: LineageStore, *, base: str, tracking_uri: str, experiment: str | None) -> str | None:
     """Return the pages of a lineage's runs and of its graph on the server `base`; None before the first publication."""
-    newest = newest_receipt(store, index.read(store), tracking_uri=tracking_uri, experiment=experiment)
+    newest = newest_receipt(store, index.recall(store), tracking_uri=tracking_uri, experiment=experiment)
     if newest is None:
         return None
     picture = tracking.lineage_url(base, newest.experiment_id, newest.lineage_run_id)
@@ -70,8 +77,7 @@ def newest_receipt(
     """
     places.follow(tracking_uri)
     name = tracking.experiment_name(store.root.name, experiment)
-    receipts = Outbox(store.root, tracking_uri=tracking_uri, experiment=name).receipts(entries)
-    return receipts[max(receipts)] if receipts else None
+    return Outbox(store.root, tracking_uri=tracking_uri, experiment=name).published(entries).newest()
 
 
 def sync_later(store: LineageStore) -> str:

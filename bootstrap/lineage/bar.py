@@ -17,6 +17,7 @@ from bootstrap.ledger_records import Generation, GenerationOutcome
 from bootstrap.lineage import queries, sheets, text, tracking
 from bootstrap.lineage.judges import Judge
 from bootstrap.lineage.outbox import Receipt
+from bootstrap.store.index import links
 from bootstrap.store.ledger import Entry
 
 CHILDREN, SIBLINGS = 4, 2
@@ -32,23 +33,24 @@ class Kin:
     """Who descends from whom in a lineage."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        self._nodes = [entry.generation for entry in entries]
+        self._entries = entries
+        self._parents = [link.parents for link in links(entries)]
         self._children: dict[int, list[int]] = {}
-        for node in self._nodes:
-            for parent in node.parents:
-                self._children.setdefault(parent, []).append(node.number)
+        for number, parents in enumerate(self._parents):
+            for parent in parents:
+                self._children.setdefault(parent, []).append(number)
 
     def children(self, number: int) -> list[int]:
         """Return the generations whose initial weights come from this one, ascending."""
         return self._children.get(number, [])
 
     def is_promoted(self, number: int) -> bool:
-        return self._nodes[number].outcome is GenerationOutcome.PROMOTED
+        return self._entries[number].generation.outcome is GenerationOutcome.PROMOTED
 
     def siblings(self, number: int) -> list[int]:
         """Return the nearest other generations with the same parents, ascending; none without a parent."""
-        parents = self._nodes[number].parents
-        same = [n for n in self._children.get(parents[0], []) if self._nodes[n].parents == parents] if parents else []
+        parents = self._parents[number]
+        same = [n for n in self._children.get(parents[0], []) if self._parents[n] == parents] if parents else []
         if number not in same:
             return []
         place = same.index(number)
@@ -58,7 +60,7 @@ class Kin:
         """Return the generations whose bars show one of `newer`, `newer` included."""
         found = set(newer)
         for number in sorted(found):
-            found |= {*self._nodes[number].parents, *self.siblings(number)}
+            found |= {*self._parents[number], *self.siblings(number)}
         return found
 
 

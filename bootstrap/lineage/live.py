@@ -25,7 +25,7 @@ from bootstrap.lineage import live_state, places, tags, tracking
 from bootstrap.lineage.connection import active_experiment, connected
 from bootstrap.lineage.live_state import Shown, Snapshot
 from bootstrap.lineage.outbox import Outbox
-from bootstrap.store import durable
+from bootstrap.store import durable, index
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
 
@@ -129,8 +129,8 @@ class LiveRuns:
 
     def _find_lineage(self) -> None:
         """Look up the lineage's own run, which the first publication makes."""
-        receipts = self._outbox.receipts(self._store.ledger.read())
-        self._lineage_run = receipts[max(receipts)].lineage_run_id if receipts else None
+        newest = self._outbox.published(index.recall(self._store)).newest()
+        self._lineage_run = None if newest is None else newest.lineage_run_id
 
 
 def adopt(client: MlflowClient, root: Path, outbox: Path, *, name: str, own: Mapping[str, str]) -> Run | None:
@@ -163,8 +163,8 @@ def settle(root: Path, *, tracking_uri: str, experiment: str | None) -> None:
     if not outbox.folder.is_dir():
         return
     left = live_state.recall_all(outbox.folder)
-    entries = store.ledger.read()
-    published, is_driven = outbox.receipts(entries), _is_driven(root)
+    entries = index.recall(store)
+    published, is_driven = outbox.published(entries), _is_driven(root)
     with connected(tracking_uri):
         client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
         for shown in left:
@@ -180,7 +180,8 @@ def settle(root: Path, *, tracking_uri: str, experiment: str | None) -> None:
             elif shown.generation >= len(entries) and run.info.status == "RUNNING" and not is_driven:
                 _end(client, shown.run_id, KILLED)
         for run in _without_note(client, name, root, noted={shown.run_id for shown in left}):
-            if run.data.tags.get("bootstrap.generation") in [str(number) for number in published]:
+            number = run.data.tags.get("bootstrap.generation", "")
+            if number.isdecimal() and int(number) in published:
                 client.delete_run(run.info.run_id)
             else:
                 _end(client, run.info.run_id, KILLED)

@@ -15,8 +15,6 @@ from bootstrap.store.ledger import Entry
 
 TAG_LIMIT = 8000
 """Most characters that MLflow keeps in a run's tag."""
-_LISTED = 100
-"""Generations that a lineage's note may have room for."""
 
 
 def of_experiment(lineages: Mapping[str, str], experiment_id: str) -> str:
@@ -43,8 +41,12 @@ def of_lineage(
     *,
     registered: str,
     final: FinalComparison | None = None,
+    drawn: int | None = None,
 ) -> str:
-    """Return the note of the lineage's run: champion, links, final comparison, a table of the newest generations."""
+    """Return the note of the lineage's run: champion, links, final comparison, a table of the newest generations.
+
+    `drawn`: how many of them the lineage page draws; None for all.
+    """
     champion = entries[entries[-1].generation.champion].generation
     first = (
         f"{champion.name} is the champion of {text.plain(champion.lineage)} among "
@@ -52,32 +54,36 @@ def of_lineage(
         f"{entries[0].generation.report.frontier} at the base."
     )
     own = receipts[champion.number]
+    page = "lineage page" if drawn in (None, len(entries)) else f"lineage page up to gen-{drawn - 1}"
     links = [
-        link("lineage page", tracking.lineage_url("", own.experiment_id, own.lineage_run_id)),
+        link(page, tracking.lineage_url("", own.experiment_id, own.lineage_run_id)),
         link("all generations", tracking.experiment_url("", own.experiment_id, own.lineage_run_id)),
         link("champion", tracking.run_url("", own.experiment_id, own.run_id)),
         link("champion's model", tracking.model_url("", own.experiment_id, own.model_id)),
         link("champion's release", tracking.version_url("", registered, own.version)),
     ]
-    rows: list[tuple[str, ...]] = []
-    for entry in reversed(entries[-_LISTED:]):
-        node, best = entry.generation, queries.headline(entry.generation)
-        receipt = receipts[node.number]
-        rows.append(
-            (
-                link(node.name, tracking.run_url("", receipt.experiment_id, receipt.run_id)),
-                text.plain(queries.origin(node), limit=80),
-                text.plain(f"{node.stage}: {node.outcome.value}" if node.stage else node.outcome.value),
-                "" if best is None else queries.accuracy(best),
-                str(node.report.frontier),
-                text.plain(node.decision.reason.removeprefix("rejected: "), limit=160),
-            )
-        )
     head = ("generation", "from", "gate", "accuracy", "frontier", "reason")
     parts = [f"{first}{BREAK}{' · '.join(links)}"]
     if final is not None:
         line = queries.final_line(final, entries)
         parts.append(f"{line[0].upper()}{line[1:]}.")
-    while rows and len("\n\n".join([*parts, text.table(head, rows)])) > TAG_LIMIT:
-        rows.pop()
+    rows: list[tuple[str, ...]] = []
+    for number in reversed(range(len(entries))):
+        rows.append(_row(entries[number], receipts[number]))
+        if len("\n\n".join([*parts, text.table(head, rows)])) > TAG_LIMIT:
+            rows.pop()
+            break
     return "\n\n".join([*parts, text.table(head, rows)])
+
+
+def _row(entry: Entry, receipt: Receipt) -> tuple[str, ...]:
+    """Return a generation's cells in the table of a lineage's note."""
+    node, best = entry.generation, queries.headline(entry.generation)
+    return (
+        link(node.name, tracking.run_url("", receipt.experiment_id, receipt.run_id)),
+        text.plain(queries.origin(node), limit=80),
+        text.plain(f"{node.stage}: {node.outcome.value}" if node.stage else node.outcome.value),
+        "" if best is None else queries.accuracy(best),
+        str(node.report.frontier),
+        text.plain(node.decision.reason.removeprefix("rejected: "), limit=160),
+    )

@@ -2,7 +2,8 @@
 
     <lineage>/outbox/<hash of tracking URI and experiment>/
         000000.json     MLflow's ids of generation 0
-        head.json       the ledger's head and final comparison that the lineage's own pages show, and their run
+        head.json       the ledger's head and final comparison that the lineage's own pages show, their run, and the
+                        number of generations on the lineage page
 
 A marker is valid only together with the lineage's run that it names; a store that was emptied gets another run. When a
 store moves, its database's address changes, and the folder gets another name (`places.py`). A
@@ -13,7 +14,8 @@ MLflow.
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from bisect import insort
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from bootstrap.canonical import json_file, sha256
 from bootstrap.ledger_records import FinalComparison
 from bootstrap.records import Record
 from bootstrap.store import durable
+from bootstrap.store.index import links
+from bootstrap.store.index_file import Link
 from bootstrap.store.ledger import Entry
 
 _FOLDER, _HEAD_NAME = "outbox", "head.json"
@@ -61,33 +65,45 @@ class Outbox:
     def __init__(self, root: Path, *, tracking_uri: str, experiment: str) -> None:
         self.folder = root / _FOLDER / _name(tracking_uri, experiment)
 
-    def receipts(self, entries: Sequence[Entry], *, lineage_run_id: str | None = None) -> dict[int, Receipt]:
+    def receipts(self, entries: Sequence[Entry]) -> dict[int, Receipt]:
         """Return the receipts of the published entries, by generation number. Raises StoreError.
 
-        A marker counts as absent if it is torn, stands for another record of the same number, or names another run of
-        the lineage than `lineage_run_id` (None accepts any).
+        A marker counts as absent if it is torn or stands for another record of the same number.
         """
-        found = {}
-        for entry in entries:
-            data = durable.read_if_there(self._path(entry.generation.number))
-            try:
-                receipt = Receipt.model_validate_json(data or b"")
-            except ValidationError:
-                continue
-            if receipt.hash == entry.hash and lineage_run_id in (None, receipt.lineage_run_id):
-                found[entry.generation.number] = receipt
-        return found
+        return dict(self.published(entries))
+
+    def published(
+        self, entries: Sequence[Entry], *, lineage_run_id: str | None = None, shown_as: int | None = None
+    ) -> "Receipts":
+        """Return what `receipts` does, each marker read when it is asked for.
+
+        A marker counts as absent, too, if it names another run of the lineage than `lineage_run_id`, or was shown under
+        another schema than `shown_as` (None accepts any).
+        """
+        return Receipts(self, links(entries), lineage_run_id=lineage_run_id, shown_as=shown_as)
+
+    def receipt(self, number: int) -> Receipt | None:
+        """Return what the marker of a generation says; None without one, or with a torn one. Raises StoreError."""
+        data = durable.read_if_there(self._path(number))
+        try:
+            return Receipt.model_validate_json(data or b"")
+        except ValidationError:
+            return None
+
+    def marked(self, generations: int) -> list[int]:
+        """Return those of the first `generations` generations that have a marker, whatever it says."""
+        try:
+            names = set(os.listdir(self.folder))
+        except OSError:
+            names = set()
+        return [number for number in range(generations) if self._path(number).name in names]
 
     def length(self, generations: int) -> int:
         """Return how many of the first `generations` generations have no marker.
 
         Cheap, because it opens no marker; an invalid marker therefore counts as a valid one.
         """
-        try:
-            marked = set(os.listdir(self.folder))
-        except OSError:
-            marked = set()
-        return sum(self._path(number).name not in marked for number in range(generations))
+        return generations - len(self.marked(generations))
 
     def mark(self, number: int, receipt: Receipt) -> None:
         """Record that generation `number` is published. Raises StoreError."""
@@ -95,20 +111,31 @@ class Outbox:
         data = json_file(receipt.model_dump(mode="json"), indent=1)
         durable.write_file(self._path(number), data)
 
-    def shows(self, entry: Entry, *, lineage_run_id: str, final: FinalComparison | None) -> bool:
+    def shows(self, entry: Entry, *, lineage_run_id: str, final: FinalComparison | None, shown_as: int) -> bool:
         """Whether the lineage's pages in this run show `entry` as the newest generation, and `final`."""
-        return self._shown() == _head(entry, lineage_run_id, final)
+        return _head(entry, lineage_run_id, final, shown_as).items() <= self._shown().items()
 
-    def shown(self, entries: Sequence[Entry], *, lineage_run_id: str) -> int:
+    def shown(self, entries: Sequence[Entry], *, lineage_run_id: str, shown_as: int) -> int:
         """Return how many of the generations the lineage's pages in this run show; 0 if that is not known."""
         head = self._shown()
-        if head.get("lineage_run_id") != lineage_run_id:
+        if (head.get("lineage_run_id"), head.get("shown_as")) != (lineage_run_id, shown_as):
             return 0
-        return next((entry.generation.number + 1 for entry in reversed(entries) if entry.hash == head.get("hash")), 0)
+        return next((link.number + 1 for link in reversed(links(entries)) if link.hash == head.get("hash")), 0)
 
-    def mark_head(self, entry: Entry, *, lineage_run_id: str, final: FinalComparison | None) -> None:
-        """Record that the lineage's pages show `entry` as the newest generation, and `final`. Raises StoreError."""
-        durable.write_file(self.folder / _HEAD_NAME, json.dumps(_head(entry, lineage_run_id, final)).encode())
+    def drawn(self) -> int:
+        """Return how many generations the published lineage page draws; 0 if that is not known."""
+        drawn = self._shown().get("drawn")
+        return drawn if isinstance(drawn, int) else 0
+
+    def mark_head(
+        self, entry: Entry, *, lineage_run_id: str, final: FinalComparison | None, shown_as: int, drawn: int
+    ) -> None:
+        """Record what the lineage's pages show: `entry` as the newest generation, `final`, and a page of `drawn` ones.
+
+        Raises StoreError.
+        """
+        head = {**_head(entry, lineage_run_id, final, shown_as), "drawn": drawn}
+        durable.write_file(self.folder / _HEAD_NAME, json.dumps(head).encode())
 
     def _shown(self) -> dict[str, Any]:
         """Return the content of `head.json`; empty where there is none, or one that nobody here has written."""
@@ -120,6 +147,65 @@ class Outbox:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.json"
+
+
+class Receipts(Mapping[int, Receipt]):
+    """The receipts of a lineage's published generations; a marker is read when it is asked for. Raises StoreError."""
+
+    def __init__(
+        self, outbox: Outbox, entries: Sequence[Link], *, lineage_run_id: str | None, shown_as: int | None
+    ) -> None:
+        self._outbox, self._entries = outbox, entries
+        self._wanted = (lineage_run_id, shown_as)
+        self._read: dict[int, Receipt | None] = {}
+        self.marked = outbox.marked(len(entries))
+        """The generations that have a marker, whatever it says, and those added, ascending."""
+
+    def __getitem__(self, number: int) -> Receipt:
+        if number not in self._read:
+            self._read[number] = self._valid(number)
+        if (found := self._read[number]) is None:
+            raise KeyError(number)
+        return found
+
+    def __iter__(self) -> Iterator[int]:
+        return (number for number in self.marked if number in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def add(self, number: int, receipt: Receipt) -> None:
+        """Take this receipt for that of generation `number`, whatever its marker says."""
+        self._read[number] = receipt
+        if number not in self.marked:
+            insort(self.marked, number)
+
+    def newest(self) -> Receipt | None:
+        """Return the receipt of the newest published generation; None before the first publication."""
+        return next((self[number] for number in reversed(self.marked) if number in self), None)
+
+    def _valid(self, number: int) -> Receipt | None:
+        found = self._outbox.receipt(number) if 0 <= number < len(self._entries) else None
+        if found is None or found.hash != self._entries[number].hash:
+            return None
+        run, schema = self._wanted
+        return found if run in (None, found.lineage_run_id) and schema in (None, found.shown_as) else None
+
+
+class Models(Mapping[int, str]):
+    """MLflow's model ids of published generations, by number."""
+
+    def __init__(self, receipts: Mapping[int, Receipt]) -> None:
+        self._receipts = receipts
+
+    def __getitem__(self, number: int) -> str:
+        return self._receipts[number].model_id
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._receipts)
+
+    def __len__(self) -> int:
+        return len(self._receipts)
 
 
 def rename_outboxes(store: Path, *, before: str, now: str, experiments: Iterable[str]) -> None:
@@ -152,6 +238,6 @@ def _name(tracking_uri: str, experiment: str) -> str:
     return sha256(f"{tracking_uri}\n{experiment}".encode())[:16]
 
 
-def _head(entry: Entry, lineage_run_id: str, final: FinalComparison | None) -> dict[str, str]:
-    made = {} if final is None else {"final": sha256(final.model_dump_json().encode())}
-    return {"hash": entry.hash, "lineage_run_id": lineage_run_id, **made}
+def _head(entry: Entry, lineage_run_id: str, final: FinalComparison | None, shown_as: int) -> dict[str, Any]:
+    made = "" if final is None else sha256(final.model_dump_json().encode())
+    return {"hash": entry.hash, "lineage_run_id": lineage_run_id, "final": made, "shown_as": shown_as}

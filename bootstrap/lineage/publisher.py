@@ -2,7 +2,7 @@
 
     experiment bootstrap/<lineage>
         run <lineage>          gen/* metrics with step = generation; final/* of the final comparison;
-                               lineage/lineage.html and .json, config/recipe.json
+                               lineage/lineage.html and .json, config/recipe.json (`whole_page.py`)
             run gen-N          recipe as params; inputs: parent's model, datasets; output: own model; metrics; samples
     LoggedModel <lineage>-gen-N     weights as safetensors, lineage facts as params, note with links
     registered model <lineage>      one version per generation, aliases gen-N and champion
@@ -13,9 +13,11 @@ metrics carry timestamps from the run's own tags (MLflow drops a row with the sa
 outputs, models and versions are looked up before they are made. A lock allows one publisher per lineage and target; the
 next one waits at most `LOCK_SECONDS`, then publishes the rest.
 
+One more generation costs the same after a thousand as after ten: records and markers are read where they are asked for
+(`index.recall`, `Receipts`), and a bounded number of generations is looked at (`shown.py`).
+
 Left out: which generations are due (`outbox.py`), their content (`metrics.py`, `tags.py`, `datasets.py`), what people
-read of them (`pages.py`), requests (`batches.py`), models (`registry.py`), the page (`graph.py`) and stores that move
-(`places.py`).
+read of them (`pages.py`), requests (`batches.py`), models (`registry.py`) and stores that move (`places.py`).
 Importing this module imports MLflow, which takes seconds: import it where it is used.
 """
 
@@ -32,11 +34,23 @@ from mlflow.entities import LoggedModelInput, LoggedModelOutput, Run
 
 from bootstrap.errors import LineageLocked, TrackingError
 from bootstrap.ledger_records import Generation
-from bootstrap.lineage import batches, datasets, graph, metrics, notes, places, samples, tags, tracking, views
+from bootstrap.lineage import (
+    batches,
+    datasets,
+    graph,
+    metrics,
+    notes,
+    places,
+    samples,
+    tags,
+    tracking,
+    views,
+    whole_page,
+)
 from bootstrap.lineage.connection import active_experiment, connected
 from bootstrap.lineage.datasets import Data
 from bootstrap.lineage.live import adopt, look_up
-from bootstrap.lineage.outbox import Outbox, Receipt
+from bootstrap.lineage.outbox import Models, Outbox, Receipt
 from bootstrap.lineage.pages import Pages
 from bootstrap.lineage.registry import Registry
 from bootstrap.lineage.shown import NEWEST, PublishedRuns, model_name
@@ -58,20 +72,27 @@ _CURVES = {"updates.parquet": "train", "self_play.parquet": "self_play"}
 
 
 def publish(
-    root: Path, *, tracking_uri: str, experiment: str | None, recipe: Mapping[str, Any], sample_rollouts: int
+    root: Path,
+    *,
+    tracking_uri: str,
+    experiment: str | None,
+    recipe: Mapping[str, Any],
+    sample_rollouts: int,
+    is_growing: bool = False,
 ) -> list[int]:
     """Publish every committed generation that `tracking_uri` does not show yet; return their numbers.
 
     `root`: the lineage's folder, in its store. `tracking_uri`: absolute, from `tracking.resolve_tracking_uri`.
     `experiment`: None names it after the lineage. `recipe`: the resolved recipe as plain JSON. `sample_rollouts`:
-    readable rollouts per generation.
+    readable rollouts per generation. `is_growing`: more generations come soon, so the lineage page is drawn only if it
+    is due (`whole_page.py`).
 
     Raises TrackingError if MLflow refuses or cannot be reached, if a database in the store keeps files outside it, or
     if another process is still publishing the same after `LOCK_SECONDS`; what is published by then stays, and the next
     call goes on from there. Raises StoreError if the lineage's own files cannot be read.
     """
     store = LineageStore(root)
-    entries = index.read(store)
+    entries = index.recall(store)
     if not entries:
         return []
     name = tracking.experiment_name(entries[0].generation.lineage, experiment)
@@ -81,12 +102,13 @@ def publish(
         return _Publisher(
             store,
             # Read again: the process that held the lock may have published newer records.
-            index.read(store),
+            index.recall(store),
             outbox=outbox,
             tracking_uri=tracking_uri,
             experiment=name,
             recipe=recipe,
             sample_rollouts=sample_rollouts,
+            is_growing=is_growing,
         ).publish()
 
 
@@ -123,10 +145,11 @@ class _Publisher:
         experiment: str,
         recipe: Mapping[str, Any],
         sample_rollouts: int,
+        is_growing: bool,
     ) -> None:
         self.store, self.entries, self.outbox = store, entries, outbox
         self.recipe = {key: value for key, value in recipe.items() if key != "tracking"}
-        self.sample_rollouts = sample_rollouts
+        self.sample_rollouts, self.is_growing = sample_rollouts, is_growing
         self.lineage = entries[0].generation.lineage
         self.tracking_uri = tracking_uri
         self.client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
@@ -141,21 +164,27 @@ class _Publisher:
         self.registry = self._registry()
         self.root_run = self._root(key)
         root_run_id = self.root_run.info.run_id
-        receipts = self.outbox.receipts(self.entries, lineage_run_id=root_run_id)
-        self.receipts = {number: receipt for number, receipt in receipts.items() if receipt.shown_as == graph.SCHEMA}
-        unmarked = [entry for entry in self.entries if entry.generation.number not in self.receipts]
+        self.receipts = self.outbox.published(self.entries, lineage_run_id=root_run_id, shown_as=graph.SCHEMA)
+        shown = self.outbox.shown(self.entries, lineage_run_id=root_run_id, shown_as=graph.SCHEMA)
+        looked_at = self._looked_at(self.receipts.marked, shown)
+        unmarked = [self.entries[number] for number in looked_at if number not in self.receipts]
         if len(unmarked) > NEWEST:
             self.shown.look_up_all()
         recovered = {entry.generation.number: found for entry in unmarked if (found := self._recovered(entry))}
-        self.receipts |= recovered
+        for number, receipt in recovered.items():
+            self.receipts.add(number, receipt)
         self.final = final_of(self.store, self.entries)
-        head_is_shown = self.outbox.shows(self.entries[-1], lineage_run_id=root_run_id, final=self.final)
+        head_is_shown = self.outbox.shows(
+            self.entries[-1], lineage_run_id=root_run_id, final=self.final, shown_as=graph.SCHEMA
+        )
         aliases = self.shown.aliases(self.registry.name)
-        due = self._due(unmarked, head_is_shown=head_is_shown, aliases=aliases)
+        due = self._due(looked_at, aliases=aliases)
         champion = self.receipts.get(self.entries[-1].generation.champion)
         if champion is None or aliases.get("champion") != champion.version:
             head_is_shown = False
-        if not unmarked and not due and head_is_shown:
+        drawn = min(self.outbox.drawn(), shown)
+        is_drawn = drawn == len(self.entries) or self.is_growing
+        if not unmarked and not due and head_is_shown and is_drawn:
             self._settle()
             return []
         if not self.registry.open(key):
@@ -167,14 +196,20 @@ class _Publisher:
             if number not in due:
                 self.outbox.mark(number, receipt)
         for number in due:
-            self.receipts[number] = receipt = self._generation(self.entries[number])
-            self.outbox.mark(number, receipt)
+            self.outbox.mark(number, self._generation(self.entries[number]))
         # A note that shows relatives is old once there is one more of them.
-        shown = self.outbox.shown(self.entries, lineage_run_id=root_run_id)
         newer = {*range(shown, len(self.entries)), *due}
         self.pages.refresh(newer, self.receipts)
-        self._lineage()
-        self.outbox.mark_head(self.entries[-1], lineage_run_id=root_run_id, final=self.final)
+        # What was published again has other ids.
+        is_old = any(number < drawn for number in due)
+        if not self.is_growing or is_old or whole_page.is_due(len(self.entries), drawn=drawn):
+            header, drawn = self.store.header(), len(self.entries)
+            log, run_id = whole_page.log, self.root_run.info.run_id
+            log(self.client, run_id, self.entries, header=header, receipts=self.receipts, recipe=self.recipe)
+        self._lineage(drawn)
+        self.outbox.mark_head(
+            self.entries[-1], lineage_run_id=root_run_id, final=self.final, shown_as=graph.SCHEMA, drawn=drawn
+        )
         return sorted({entry.generation.number for entry in unmarked} | set(due))
 
     def _registry(self) -> Registry:
@@ -185,33 +220,46 @@ class _Publisher:
         """Raise TrackingError if `what` keeps its files outside the store although its database lies inside."""
         places.check_inside(place or "", self.tracking_uri, store=self.store.root.parent, what=what)
 
-    def _due(self, unmarked: Sequence[Entry], *, head_is_shown: bool, aliases: Mapping[str, str]) -> list[int]:
+    def _looked_at(self, marked: Sequence[int], shown: int) -> list[int]:
+        """Return the generations to look at: with little news a bounded number of them, else all.
+
+        `marked`: the generations that have a marker; `shown`: how many the lineage's pages show, 0 if not known.
+        """
+        everything = range(len(self.entries))
+        news = (set(everything) - set(marked)) | set(everything[shown:])
+        if not shown or not news or len(news) > NEWEST:
+            return list(everything)
+        numbers = news | set(self.shown.to_look_at(marked, of=len(self.entries)))
+        for number in news:
+            edges = self.entries[number].generation.edges
+            numbers |= {edge.generation for edge in edges if edge.generation is not None and edge.role != "data"}
+        broken = any(number not in self.receipts for number in numbers - news)
+        return list(everything) if broken else sorted(numbers)
+
+    def _due(self, looked_at: Sequence[int], *, aliases: Mapping[str, str]) -> list[int]:
         """Return the numbers of the generations to publish: new ones, those with a gap, and what was made from those.
 
-        Gaps are looked for among all; where there is news, among a bounded number, and among all if there are any.
+        Gaps are looked for in `looked_at`, and in all if there are any.
         """
-        looked_at = self.receipts
-        if len(unmarked) <= NEWEST and (unmarked or not head_is_shown):
-            numbers = set(self.shown.to_look_at(self.receipts, of=len(self.entries)))
-            for entry in unmarked:
-                numbers |= {edge.generation for edge in entry.generation.edges if edge.generation is not None}
-            looked_at = {number: receipt for number, receipt in self.receipts.items() if number in numbers}
         registered = self.registry.name
-        gaps = self.shown.gaps(looked_at, registered=registered, aliases=aliases)
-        if gaps and len(looked_at) < len(self.receipts):
-            gaps = self.shown.gaps(self.receipts, registered=registered, aliases=aliases)
-        return [
+        receipts = {number: self.receipts[number] for number in looked_at if number in self.receipts}
+        missing = set(looked_at) - receipts.keys()
+        gaps = self.shown.gaps(receipts, registered=registered, aliases=aliases)
+        if not gaps:
+            return sorted(missing)
+        if len(looked_at) < len(self.entries):
+            gaps = self.shown.gaps(dict(self.receipts), registered=registered, aliases=aliases)
+        made = {
             entry.generation.number
             for entry in self.entries
-            if entry.generation.number not in self.receipts
-            or entry.generation.number in gaps
-            or any(edge.generation in gaps for edge in entry.generation.edges)
-        ]
+            if any(edge.generation in gaps for edge in entry.generation.edges)
+        }
+        return sorted(missing | gaps | made)
 
     @property
-    def models(self) -> dict[int, str]:
+    def models(self) -> Mapping[int, str]:
         """MLflow's model ids of the generations published so far, by number."""
-        return {number: receipt.model_id for number, receipt in self.receipts.items()}
+        return Models(self.receipts)
 
     # The lineage: experiment, its run.
 
@@ -241,22 +289,15 @@ class _Publisher:
             more=tags.of_lineage(first, base=self._pretrained(first)),
         )
 
-    def _lineage(self) -> None:
-        """Update the lineage's run, page and aliases to the ledger's head; the champion's alias moves last."""
+    def _lineage(self, drawn: int) -> None:
+        """Update the lineage's run and aliases to the ledger's head; the champion's alias moves last.
+
+        `drawn`: generations on the lineage page.
+        """
         run_id = self.root_run.info.run_id
-        page = graph.lineage(
-            self.entries,
-            header=self.store.header(),
-            samples={number: receipt.samples for number, receipt in self.receipts.items()},
-            identifiers={
-                number: {"MLflow run": receipt.run_id, "MLflow model": receipt.model_id}
-                for number, receipt in self.receipts.items()
-            },
+        note = notes.of_lineage(
+            self.entries, self.receipts, registered=self.registry.name, final=self.final, drawn=drawn
         )
-        self.client.log_text(run_id, graph.to_html(page), tracking.HTML_PATH)
-        self.client.log_text(run_id, graph.to_json(page), "lineage/lineage.json")
-        self.client.log_text(run_id, json.dumps(self.recipe, indent=1, sort_keys=True), "config/recipe.json")
-        note = notes.of_lineage(self.entries, self.receipts, registered=self.registry.name, final=self.final)
         batches.log(
             self.client,
             run_id,
@@ -300,8 +341,9 @@ class _Publisher:
 
     def _settle(self) -> None:
         """End the runs that a killed publication left RUNNING; those without a record end as KILLED."""
-        published = {receipt.run_id for receipt in self.receipts.values()} | {self.root_run.info.run_id}
-        for run, finished in self.shown.left_running(now=time.time()):
+        left = list(self.shown.left_running(now=time.time()))
+        published = {self.root_run.info.run_id} | {receipt.run_id for receipt in self.receipts.values() if left}
+        for run, finished in left:
             status = "FINISHED" if run.info.run_id in published else "KILLED"
             self.client.set_terminated(run.info.run_id, status, end_time=_milliseconds(finished))
 
@@ -324,22 +366,22 @@ class _Publisher:
         model_id = self.registry.model(entry, run_id, params=params, weights=weights).model_id
         version = self.registry.version(run_id, model_id, tags=tags.of_version(node, base=base))
         receipt = self._receipt(entry, run_id, model_id=model_id, version=version, rows=rows)
-        receipts = {**self.receipts, node.number: receipt}
-        note = self.pages.note(node.number, receipts)
+        self.receipts.add(node.number, receipt)
+        note = self.pages.note(node.number, self.receipts)
         self.registry.point(node.name, version)
         data = datasets.of_generation(self.store, self.entries, node, models=self.models)
         self._inputs_and_outputs(node, run_id, model_id, data)
-        self.pages.sheets(node.number, receipts, data)
+        self.pages.sheets(node.number, self.receipts, data)
         table = self._samples(node, run_id, rows)
         start = _milliseconds(kept.get("bootstrap.started", measured.started))
         end = _milliseconds(kept.get("bootstrap.finished", measured.finished))
-        self.pages.samples(node.number, receipts, count=self.sample_rollouts, at=end)
+        self.pages.samples(node.number, self.receipts, count=self.sample_rollouts, at=end)
         batches.log(
             self.client,
             run_id,
             params={key: value for key, value in tags.recipe_params(self.recipe).items() if key not in run.data.params},
             points=[
-                *metrics.of_generation(entry, at=end, models={**self.models, node.number: model_id}),
+                *metrics.of_generation(entry, at=end, models=self.models),
                 *metrics.of_training(self._tables(node), start=start, end=end),
                 *metrics.of_costs(entry, at=end),
             ],

@@ -26,7 +26,7 @@ from bootstrap.levels import level_range
 from bootstrap.lineage import text
 from bootstrap.records import Record
 from bootstrap.store.ancestry import ancestors
-from bootstrap.store.index import outlines
+from bootstrap.store.index import links, outlines
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained
 
@@ -71,7 +71,7 @@ def producers(
     """
     edges = {edge.fingerprint: edge for edge in reversed(generation.edges) if edge.role != "data"}
     # Of several generations with the same weights, one that an edge names takes precedence, then the first.
-    numbers = {entry.generation.fingerprint: entry.generation.number for entry in reversed(outlines(entries))}
+    numbers = {link.fingerprint: link.number for link in reversed(links(entries))}
     found: dict[str, tuple[int, int | None]] = {}
     for policy, count in Counter(policies).items():
         edge, number = edges.get(policy), numbers.get(policy)

@@ -33,6 +33,7 @@ from bootstrap.canonical import sha256
 from bootstrap.errors import TrackingError
 from bootstrap.lineage.outbox import Receipt
 from bootstrap.lineage.tags import EXPERIMENT, LEDGER_HASH, RUN_KEY
+from bootstrap.store.index import links
 from bootstrap.store.ledger import Entry
 
 NEWEST = ROTATING = 16
@@ -141,7 +142,7 @@ class PublishedRuns:
                     parents.get(receipt.run_id) == receipt.lineage_run_id
                     and receipt.model_id in models
                     and receipt.version in versions
-                    and aliases.get(self._entries[number].generation.name) == receipt.version
+                    and aliases.get(f"gen-{number}") == receipt.version
                 )
                 if not is_whole:
                     found.add(number)
@@ -224,7 +225,7 @@ class PublishedRuns:
 
     def _own_root(self) -> str | None:
         """Return `root_key`."""
-        plain, ours = self._plain_key, {entry.hash for entry in self._entries}
+        plain, ours = self._plain_key, {link.hash for link in links(self._entries)}
         # `_` stands for any character, so that none has a meaning of its own there.
         pattern = re.sub(r"[^A-Za-z0-9/.-]", "_", plain)
         found = self._by_key(f"tags.`{RUN_KEY}` LIKE '{pattern}%'")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bootstrap.ledger_records import FinalComparison
 from bootstrap.store.artifacts import corrupt, load_artifact
-from bootstrap.store.index import outlines
+from bootstrap.store.index import links
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -20,7 +20,7 @@ def final_of(store: LineageStore, entries: Sequence[Entry]) -> FinalComparison |
 
     Raises StoreCorrupt if a file of a comparison is broken.
     """
-    places = {entry.hash: number for number, entry in enumerate(outlines(entries))}
+    places = {link.hash: link.number for link in links(entries)}
     found = []
     for folder in store.artifact_folders(KIND):
         data = load_artifact(folder).read(FILE)

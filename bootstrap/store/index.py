@@ -10,6 +10,10 @@
 | numbers and links of the chain, missing files | a known record's hash, computed once more |
 | a new record's hash and content | artifacts, fingerprints, edges, accounting |
 
+Publishing happens after each generation and must cost the same however many there are. `recall` therefore takes the
+chain from the index, by the newest record's hash, and opens the files of records that the index does not know. Others
+are opened, and compared with what was proven, where they are asked for.
+
 So the index is no second truth: it says which bytes need no second proof, and keeps an outline of them. Without it, or
 with a damaged one, the same answers take longer. Left out: samples (`uses.py`).
 """
@@ -21,7 +25,7 @@ from typing import overload
 
 from bootstrap.errors import StoreCorrupt
 from bootstrap.store import durable
-from bootstrap.store.index_file import IndexFile, Row
+from bootstrap.store.index_file import IndexFile, Link, Row
 from bootstrap.store.ledger import NO_PREVIOUS, Entry, outline, prove, reread
 from bootstrap.store.lineage_store import LineageStore
 
@@ -55,6 +59,11 @@ class Entries(Sequence[Entry]):
         return map(self._entry, range(len(self)))
 
     @property
+    def links(self) -> Sequence[Link]:
+        """Each entry's place in the lineage."""
+        return self._rows
+
+    @property
     def outlines(self) -> Sequence[Entry]:
         """The entries, possibly without their edges of role `data`, whose number grows with the lineage."""
         if self._outlines is None:
@@ -62,8 +71,9 @@ class Entries(Sequence[Entry]):
         return self._outlines
 
     def _outline(self, number: int) -> Entry:
+        kept = self._rows[number].outline
         try:
-            return reread(self._rows[number].outline)
+            return self._entry(number) if kept is None else reread(kept)
         except ValueError:
             # A later version of this program wrote it, with a field that this one does not know.
             return self._entry(number)
@@ -72,9 +82,12 @@ class Entries(Sequence[Entry]):
         if number not in self._parsed:
             path, row = self._paths[number], self._rows[number]
             data = durable.read_file(path)
-            if sha256(data).digest() != row.file:
+            # Annotations lie outside the hash: whoever edits them makes another file of the same record.
+            is_known = sha256(data).digest() == row.file
+            entry = reread(data) if is_known else prove(path, data, previous=row.previous)
+            if entry.hash != row.hash:
                 raise StoreCorrupt(f"{path} was changed while it was read; run the command again")
-            self._parsed[number] = reread(data)
+            self._parsed[number] = entry
         return self._parsed[number]
 
 
@@ -101,9 +114,44 @@ def read(store: LineageStore) -> Entries:
     return Entries(paths, rows, key=key)
 
 
+def recall(store: LineageStore) -> Entries:
+    """Return the entries as `read` does, but open only the first, the newest, and those that the index does not know.
+
+    The chain of hashes is followed through the index, from the newest record. Raises as `Ledger.read`.
+    """
+    paths, rows, new = store.ledger.paths(), list[Row](), list[Row]()
+    if not paths:
+        return Entries((), (), key="")
+    key, wanted = sha256(durable.read_file(paths[0])).hexdigest(), ""
+    with IndexFile.of(key) as index:
+        known = index.links()
+        for number in reversed(range(len(paths))):
+            row = known.get(wanted)
+            if row is None or row.number != number:
+                data = durable.read_file(paths[number])
+                row = index.record(sha256(data).digest())
+                if row is None or row.number != number:
+                    row = _proven(paths[number], data, previous=None)
+                    new.append(row)
+                if wanted not in ("", row.hash):
+                    # `read` names the fault.
+                    return read(store)
+            rows.append(row)
+            wanted = row.previous
+        if wanted != NO_PREVIOUS:
+            return read(store)
+        index.add_records(new)
+    return Entries(paths, rows[::-1], key=key)
+
+
 def outlines(entries: Sequence[Entry]) -> Sequence[Entry]:
     """Return entries whose generations may lack their data edges, for what asks each of many for anything else."""
     return entries.outlines if isinstance(entries, Entries) else entries
+
+
+def links(entries: Sequence[Entry]) -> Sequence[Link]:
+    """Return each entry's place in the lineage, for what asks all of them for no more than that."""
+    return entries.links if isinstance(entries, Entries) else [_link(entry) for entry in entries]
 
 
 def _is_usable(row: Row, *, number: int, previous: str) -> bool:
@@ -111,12 +159,25 @@ def _is_usable(row: Row, *, number: int, previous: str) -> bool:
     return (row.number, row.previous) == (number, previous)
 
 
-def _proven(path: Path, data: bytes, *, previous: str) -> Row:
+def _proven(path: Path, data: bytes, *, previous: str | None) -> Row:
     entry = prove(path, data, previous=previous)
+    link = _link(entry)
     return Row(
         file=sha256(data).digest(),
+        number=link.number,
+        hash=link.hash,
+        previous=link.previous,
+        fingerprint=link.fingerprint,
+        parents=link.parents,
+        outline=outline(entry),
+    )
+
+
+def _link(entry: Entry) -> Link:
+    return Link(
         number=entry.generation.number,
         hash=entry.hash,
         previous=entry.previous,
-        outline=outline(entry),
+        fingerprint=entry.generation.fingerprint,
+        parents=entry.generation.parents,
     )

@@ -2,7 +2,7 @@
 
     ~/.cache/bootstrap/index/<SHA-256 of the first record's file>-<version>.db        or under $XDG_CACHE_HOME
 
-    records    SHA-256 of a record's file -> that it was proven sound, and its outline (`store/ledger.py`)
+    records    SHA-256 of a record's file -> that it was proven sound, its links, its outline (`store/ledger.py`)
     steps      digest of a step's artifact -> the givers of what it was trained on (`uses.py`)
     uses       giver, step -> the step's uses of what that one gave, packed
 
@@ -27,20 +27,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from bootstrap.errors import StoreError
 from bootstrap.schema import SCHEMA_VERSION
 from bootstrap.store import durable
 
-VERSION = 1000 * SCHEMA_VERSION + 1
+VERSION = 1000 * SCHEMA_VERSION + 2
 """Of the tables and of what is packed in them, with the version of the names in outlines."""
 WAIT_SECONDS = 5.0
 """Longest wait for another process that writes."""
 _TABLES = """
 CREATE TABLE records (
-    file BLOB PRIMARY KEY, number INTEGER NOT NULL, hash TEXT NOT NULL, previous TEXT NOT NULL, outline BLOB NOT NULL,
-    seal BLOB NOT NULL
+    file BLOB PRIMARY KEY, number INTEGER NOT NULL, hash TEXT NOT NULL, previous TEXT NOT NULL,
+    fingerprint TEXT NOT NULL, parents BLOB NOT NULL, seal BLOB NOT NULL, outline BLOB NOT NULL,
+    outline_seal BLOB NOT NULL
 );
 CREATE TABLE steps (id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, givers BLOB NOT NULL, seal BLOB NOT NULL);
 CREATE TABLE uses (
@@ -61,19 +62,29 @@ _UNUSABLE = frozenset(
     }
 )
 """Errors that say nothing against the file's content."""
+_LINKS = "file, number, hash, previous, fingerprint, parents, seal"
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class Link:
+    """A record's place in its lineage."""
+
+    number: int
+    hash: str
+    previous: str
+    fingerprint: str
+    parents: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row(Link):
     """A record that has been proven sound."""
 
     file: bytes
     """SHA-256 of its file."""
-    number: int
-    hash: str
-    previous: str
-    outline: bytes
+    outline: bytes | None
+    """None where it was not asked for."""
 
 
 class IndexFile:
@@ -101,24 +112,31 @@ class IndexFile:
 
         def find(connection: sqlite3.Connection) -> Row | None:
             found = connection.execute(
-                "SELECT number, hash, previous, outline, seal FROM records WHERE file = ?", (file,)
+                f"SELECT {_LINKS}, outline, outline_seal FROM records WHERE file = ?", (file,)
             ).fetchone()
             if found is None:
                 return None
-            number, hash_, previous, outline, seal = found
-            if seal != _seal(file, number, hash_, previous, outline):
-                return None
-            return Row(file=file, number=number, hash=hash_, previous=previous, outline=outline)
+            *link, outline, seal = found
+            return None if seal != _seal(file, outline) else _row(link, outline=outline)
 
         return self._do(find, otherwise=None)
 
+    def links(self) -> dict[str, Row]:
+        """Return hash of a record -> the record, without its outline, for all that are known."""
+
+        def find(connection: sqlite3.Connection) -> dict[str, Row]:
+            rows = map(_row, connection.execute(f"SELECT {_LINKS} FROM records"))
+            return {row.hash: row for row in rows if row is not None}
+
+        return self._do(find, otherwise={})
+
     def add_records(self, rows: Iterable[Row]) -> None:
-        """Keep these records."""
-        values = [(*(row.file, row.number, row.hash, row.previous, row.outline), _seal(*_content(row))) for row in rows]
+        """Keep these records, which have outlines."""
+        values = [_values(row) for row in rows]
 
         def add(connection: sqlite3.Connection) -> None:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?)", values)
+            connection.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
             connection.execute("COMMIT")
 
         if values:
@@ -239,8 +257,29 @@ def _is_unusable(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNUSABLE
 
 
-def _content(row: Row) -> tuple[bytes, int, str, str, bytes]:
-    return row.file, row.number, row.hash, row.previous, row.outline
+def _row(link: Sequence[Any], outline: bytes | None = None) -> Row | None:
+    """Return a row of the columns `_LINKS`; None where it is damaged."""
+    *content, seal = link
+    if seal != _seal(*content):
+        return None
+    file, number, hash_, previous, fingerprint, parents = content
+    return Row(
+        file=file,
+        number=number,
+        hash=hash_,
+        previous=previous,
+        fingerprint=fingerprint,
+        parents=tuple(array("Q", parents)),
+        outline=outline,
+    )
+
+
+def _values(row: Row) -> tuple[bytes | str | int, ...]:
+    """Return a record's columns."""
+    assert row.outline is not None, "a record is kept with its outline"
+    parents = array("Q", row.parents).tobytes()
+    link = (row.file, row.number, row.hash, row.previous, row.fingerprint, parents)
+    return *link, _seal(*link), row.outline, _seal(row.file, row.outline)
 
 
 def _seal(*parts: bytes | str | int) -> bytes:

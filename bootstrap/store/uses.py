@@ -13,7 +13,7 @@ Left out: where a sample lies.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
@@ -28,6 +28,7 @@ from bootstrap.ids import RolloutId, is_rollout
 from bootstrap.ledger_records import ArtifactRef, Generation
 from bootstrap.store.index import Entries
 from bootstrap.store.index_file import IndexFile
+from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
 FILE = "usage.parquet"
@@ -55,11 +56,14 @@ class SourceUse:
     """Number of updates."""
 
 
-def remember(store: LineageStore, entries: Entries, *, told: Told | None = None) -> None:
-    """Read the uses of all steps that the index lacks, unless it ends with this process."""
+def remember(store: LineageStore, entries: Entries, *, newest: int | None = None, told: Told | None = None) -> None:
+    """Read the uses of all steps that the index lacks, unless it ends with this process.
+
+    `newest`: looks at so many generations alone; None at all.
+    """
     if entries:
         with IndexFile.of(entries.key) as index:
-            _remember(store, entries, index, told=told)
+            _remember(store, entries.outlines if newest is None else entries[-newest:], index, told=told)
 
 
 def uses(store: LineageStore, entries: Entries, source: str, *, told: Told | None = None) -> list[SourceUse]:
@@ -73,7 +77,7 @@ def uses(store: LineageStore, entries: Entries, source: str, *, told: Told | Non
     if first >= len(entries):
         return []
     with IndexFile.of(entries.key) as index:
-        held, packed = _remember(store, entries, index, told=told), index.uses(giver)
+        held, packed = _remember(store, entries.outlines, index, told=told), index.uses(giver)
     wanted, found = _hash(source), list[SourceUse]()
     for entry in entries.outlines[first:]:
         node = entry.generation
@@ -93,7 +97,7 @@ def uses(store: LineageStore, entries: Entries, source: str, *, told: Told | Non
 
 
 def _remember(
-    store: LineageStore, entries: Entries, index: IndexFile, *, told: Told | None
+    store: LineageStore, entries: Sequence[Entry], index: IndexFile, *, told: Told | None
 ) -> Mapping[str, frozenset[int]]:
     """Read what the index lacks; return digest of a step that it then holds -> the givers of what the step used."""
     held = index.steps()
@@ -102,7 +106,7 @@ def _remember(
         return held
     lacking = {
         ref.digest: (entry.generation.number, ref)
-        for entry in entries.outlines
+        for entry in entries
         for ref in entry.generation.steps.values()
         if ref.digest not in held
     }

@@ -124,7 +124,7 @@ def test_an_entry_is_read_from_its_file_when_it_is_asked_for(store: LineageStore
 def test_a_file_that_changes_after_it_was_proven_is_refused(store: LineageStore):
     entries = index.read(store)
     rewrite(store.ledger.path(1), store.ledger.path(2).read_bytes())
-    with pytest.raises(StoreCorrupt, match=r"000001\.json was changed"):
+    with pytest.raises(StoreCorrupt, match=r"000001\.json is corrupt: expected the previous"):
         entries[1]
 
 

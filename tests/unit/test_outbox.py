@@ -22,8 +22,8 @@ def entries(tmp_path: Path) -> list[Entry]:
 def outbox(tmp_path: Path, entries: list[Entry]) -> Outbox:
     found = Outbox(tmp_path / "addition", tracking_uri="sqlite:////x", experiment="e")
     found.folder.mkdir(parents=True)
-    found.mark_head(entries[-1], lineage_run_id="run", final=None)
-    assert found.shown(entries, lineage_run_id="run") == 1
+    found.mark_head(entries[-1], lineage_run_id="run", final=None, shown_as=3, drawn=1)
+    assert found.shown(entries, lineage_run_id="run", shown_as=3) == 1
     return found
 
 
@@ -32,8 +32,9 @@ def outbox(tmp_path: Path, entries: list[Entry]) -> Outbox:
 )
 def test_an_odd_head_shows_nothing(outbox: Outbox, entries: list[Entry], data: bytes) -> None:
     (outbox.folder / "head.json").write_bytes(data)
-    assert outbox.shown(entries, lineage_run_id="run") == 0
-    assert not outbox.shows(entries[-1], lineage_run_id="run", final=None)
+    assert outbox.shown(entries, lineage_run_id="run", shown_as=3) == 0
+    assert outbox.drawn() == 0
+    assert not outbox.shows(entries[-1], lineage_run_id="run", final=None, shown_as=3)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,13 @@ def lineage(
             help="For --sync: readable rollouts per generation; by default the last run's number.",
         ),
     ] = None,
+    growing: Annotated[
+        bool,
+        typer.Option(
+            "--growing",
+            help="For --sync: more generations come, so print nothing, and draw the lineage page only if it is due.",
+        ),
+    ] = False,
 ) -> None:
     """Show the generations of each lineage.
 
@@ -45,7 +52,13 @@ def lineage(
 
         for found in stores:
             where = sync_lineage(
-                found, tracking_uri=tracking_uri, experiment=experiment, sample_rollouts=sample_rollouts
+                found,
+                tracking_uri=tracking_uri,
+                experiment=experiment,
+                sample_rollouts=sample_rollouts,
+                is_growing=growing,
             )
-            render.warn(f"{found.root.name}: MLflow is up to date at {where}")
-    render.print_lineages(stores, as_json=as_json)
+            if not growing:
+                render.warn(f"{found.root.name}: MLflow is up to date at {where}")
+    if not growing:
+        render.print_lineages(stores, as_json=as_json)
