@@ -445,3 +445,7 @@ class Annotations(Record):
     """matmul_flops and memory_bytes per second of all workers together."""
     environment: dict[str, str] = Field(default_factory=dict)
     """The workers' precision, and where known the Ray submission id, git commit and source digest."""
+    checks: dict[str, float] = Field(default_factory=dict)
+    """What was watched: largest `grad_norm_ratio` and `loss_ratio` to a running median, largest `logprob_difference`
+    between sampling and training; `num_redone` parts of steps, `num_probed` answers of the probe before the commit.
+    Empty in old records."""

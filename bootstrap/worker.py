@@ -38,6 +38,8 @@ LARGE = 2**25
 """Parameters from which a model's tensors are so large that asking the machine for each costs little."""
 BLOCK = 2**18
 """Bytes of a tensor from which its memory goes back at once, in a worker with a large model."""
+STALE_COPY = "a stale bf16 copy"
+"""Stands for a fingerprint where sampling would use other weights than training."""
 _Result = TypeVar("_Result")
 
 
@@ -212,8 +214,15 @@ class Worker:
     def _compute(self) -> AbstractContextManager[Any]:
         return precision.compute(self.device, self.training.precision)
 
-    def fingerprint(self) -> str:
-        """Return the fingerprint of the weights as they are now."""
+    def fingerprint(self, anew: bool = False) -> str:
+        """Return the fingerprint of the weights since they were loaded or trained; with `anew`, as they are now.
+
+        The bf16 copy that answers counts too: where it is not the weights rounded, a new hash is none of the weights'.
+        """
+        if anew:
+            self._fingerprint = None
+            if self.inference_copy is not None and not self.inference_copy.is_current():
+                return STALE_COPY
         if self._fingerprint is None:
             whole = self.base is None
             self._fingerprint = (

@@ -161,6 +161,8 @@ class _Diagnosis:
                 verdicts = judge(context, rollouts, prompts, meter=self.counts, verifier=context.eval_verifier)
                 known |= {pair[0].id: pair for pair in zip(rollouts, verdicts, strict=True)}
             found += [known[request.id] for request in wanted]
+        if len(known) > len(self.sampled):
+            context.pool.prove(self.checkpoint.fingerprint)
         return found
 
     def _pass_at_k_change(self, rows: Sequence[OutcomeRow]) -> float | None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import inf, isnan
 
 from bootstrap.config.distillation import OnPolicyDistillation
 from bootstrap.config.steps import RlStep
@@ -169,13 +170,15 @@ class RlTrainer(Trainer[RlStep]):
                 )
             )
         entropies = [entropy for r in rollouts for entropy in r.entropies]
+        apart = _apart(rollouts, token_scores)
         return Round(
             batches=batches,
             reward=sum(rewards.values()) / len(rewards) if rewards else None,
             informative_groups=len(informative) / len(prompts) if prompts else None,
             entropy=sum(entropies) / len(entropies) if entropies else None,
             length=sum(len(r.tokens) for r in rollouts) / len(rollouts) if rollouts else None,
-            mismatch=_mismatch(rollouts, token_scores) if step.algorithm.recomputes_logprobs else None,
+            mismatch=_mismatch(apart) if step.algorithm.recomputes_logprobs else None,
+            logprob_difference=_largest(apart),
             common_fault=common_fault(verdicts),
         )
 
@@ -302,15 +305,25 @@ def _is_masked(example: Example) -> bool:
     return bool(example.importance) and not any(example.importance) and not taught
 
 
-def _mismatch(rollouts: Sequence[Rollout], token_scores: Mapping[str, TokenScores]) -> float | None:
-    """Return mean |trainer's - sampler's log-probability| per token; None for no token."""
-    distances = [
-        abs(theirs - mine)
+def _apart(rollouts: Sequence[Rollout], token_scores: Mapping[str, TokenScores]) -> list[list[float]]:
+    """Return |trainer's - sampler's log-probability| of each token, by rollout; those without tokens are left out."""
+    return [
+        [abs(theirs - mine) for theirs, mine in zip(rollout.logprobs, token_scores[rollout.id].logprobs, strict=True)]
         for rollout in rollouts
         if rollout.id in token_scores
-        for theirs, mine in zip(rollout.logprobs, token_scores[rollout.id].logprobs, strict=True)
     ]
+
+
+def _mismatch(apart: Sequence[Sequence[float]]) -> float | None:
+    """Return the mean per token; None for no token."""
+    distances = [distance for own in apart for distance in own]
     return sum(distances) / len(distances) if distances else None
+
+
+def _largest(apart: Sequence[Sequence[float]]) -> float:
+    """Return the largest mean over a rollout's tokens: infinite for NaN, 0 for no token."""
+    means = (sum(own) / len(own) for own in apart)
+    return max((inf if isnan(mean) else mean for mean in means), default=0.0)
 
 
 def _by_round(tables: Tables) -> dict[int, tuple[list[Rollout], list[Verdict]]]:
