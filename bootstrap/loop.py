@@ -124,7 +124,7 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
     decision, champion = apply_guards(decision, diagnostics, earlier=earlier, ungated=ungated)
     refs = by_role(results) | {"weights": weights, "evaluation": evaluation.artifact, "diagnostics": diagnosed}
     refs |= {**base_artifacts(context, checkpoint), **inherited(context, number), **further}
-    probe_again(context, plan, meter=meter)
+    probe_again(context, plan, [*by_role(results).values(), evaluation.artifact], meter=meter)
     return Generation(
         number=number,
         stage=context.recipe.stage_name(number),

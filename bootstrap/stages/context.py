@@ -183,6 +183,8 @@ class Context:
     """Cache: how often each committed generation answered its prompts right."""
     visits: dict[int, list[Visit]] = field(default_factory=dict)
     """Cache: which prompts each committed generation drew, with their results."""
+    made: set[str] = field(default_factory=set)
+    """Ids of the artifacts that this process has made from beginning to end."""
 
     def at(self, number: int) -> "Context":
         """Return the context of a generation, in which its stage's verifier judges."""

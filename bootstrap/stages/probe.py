@@ -7,13 +7,16 @@ another way, a plug-in's counter, a process that ran out of something. So the sa
 them, are asked once more before what they judged is committed. A verifier that computes may misjudge nothing; one that
 asks a model, or is a plug-in, may misjudge up to `TOLERATED` of the answers, since other prompts come each time.
 
+Verdicts that a killed run left were never vouched for by its verifiers, so a share of them is judged again
+(`judged_again.py`).
+
 Where one fails, all verdicts of the generation are worth nothing, and the stages that hold them are thrown away with
 the replies that judges have kept, so that a later run does not take them over.
 
 Left out: answers that are right under lax settings, as the right one inside other text (`scoring/conformance.py`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bootstrap.config.answers import VerifierSettings
@@ -27,7 +30,9 @@ from bootstrap.scoring.sanity import NUM_VOTES, Case
 from bootstrap.scoring.verifier import PATIENCE, Answer, Judgement, Verifier, printable
 from bootstrap.seeds import derive_seed, generator
 from bootstrap.stages.context import Context, Meter, Plan
+from bootstrap.stages.judged_again import changed_verdicts
 from bootstrap.stages.readable import part_of
+from bootstrap.store.artifacts import Artifact
 
 CASES = 8
 """Prompts of each part of a task, each with its right and wrong answers."""
@@ -39,6 +44,8 @@ LONGEST = 2000
 """Characters of a hostile answer; longer ones try a verifier's limits, not its judgement."""
 TOLERATED = 0.1
 """Share of answers that a verifier which is not a function of the answer may misjudge."""
+CHANGED = 0.02
+"""Share of stored verdicts that may be others: of a program at its limit of time, as few as these."""
 JUDGED = ("step", "evaluate", "diagnostics")
 """Kinds of artifacts that hold verdicts."""
 
@@ -53,10 +60,11 @@ class _Trial:
     """right, wrong, or the name of a hostile answer."""
 
 
-def probe_again(context: Context, plan: Plan, *, meter: Meter) -> None:
+def probe_again(context: Context, plan: Plan, judged: Iterable[Artifact], *, meter: Meter) -> None:
     """Probe every verifier that has judged in this generation, with answers drawn for it.
 
-    Raises VerifierDrift for one that misjudges them, after throwing away what the generation's stages have stored.
+    `judged`: the artifacts that hold its verdicts. Raises VerifierDrift for a verifier that misjudges the answers, or
+    judges what an earlier process left otherwise, after throwing away what the generation's stages have stored.
     """
     recipe, judges = context.recipe, list[tuple[VerifierSettings, Verifier, Task]]()
     judges.append((recipe.verifier_of(plan.number), context.verifier, context.task))
@@ -75,13 +83,29 @@ def probe_again(context: Context, plan: Plan, *, meter: Meter) -> None:
         for flops in context.models.take_compute().flops.values():
             meter.note("num_probe_flops", flops)
         if fault:
-            _throw_away(context)
-            raise VerifierDrift(
-                f"verifier {verifier.name} {verifier.version} has judged generation {plan.number} and fails the probe "
-                f"before its commit: {fault}. The generation is not committed, and its verdicts are thrown away. Mend "
-                "what the verifier depends on (its server, its code, its machine), then run the same command again: it "
-                f"grows generation {plan.number} anew"
-            )
+            raise _drift(context, plan, verifier, f"fails the probe before its commit: {fault}")
+    for artifact in judged:
+        for settings, verifier, share in changed_verdicts(context, plan, artifact):
+            if share > max(tolerated(settings), CHANGED):
+                raise _drift(
+                    context,
+                    plan,
+                    verifier,
+                    f"judges {share:.1%} of the verdicts that an earlier run left otherwise than that run did",
+                )
+
+
+def _drift(context: Context, plan: Plan, verifier: Verifier, finding: str) -> VerifierDrift:
+    """Throw away the verdicts of the generation in progress, with the replies of judges, and return the error."""
+    store = context.store
+    store.clear_work()
+    store.discard_uncommitted(JUDGED)
+    store.forget(REPLIES)
+    return VerifierDrift(
+        f"verifier {verifier.name} {verifier.version} has judged generation {plan.number} and {finding}. The "
+        "generation is not committed, and its verdicts are thrown away. Mend what the verifier depends on (its server, "
+        f"its code, its machine), then run the same command again: it grows generation {plan.number} anew"
+    )
 
 
 def _probe(settings: VerifierSettings, verifier: Verifier, task: Task, *, seed: int) -> tuple[str, int]:
@@ -95,14 +119,14 @@ def _probe(settings: VerifierSettings, verifier: Verifier, task: Task, *, seed: 
         found = list(zip(trials, _judged(one, trials), strict=True))
         probed += len(trials)
         misjudged += _misjudged(found)
-    if len(misjudged) > (0 if _computes(settings) else TOLERATED * probed):
+    if len(misjudged) > tolerated(settings) * probed:
         return f"{misjudged[0]} ({len(misjudged)} of {probed} answers are misjudged)", probed
     return "", probed
 
 
-def _computes(settings: VerifierSettings) -> bool:
-    """Whether a verdict is a function of the answer, without models, servers, other answers and a user's own code."""
-    return settings.judges_alone and all(_computes(part) for _, part in settings.parts())
+def tolerated(settings: VerifierSettings) -> float:
+    """Return the share of answers that a verifier may misjudge: none where a verdict is a function of the answer."""
+    return 0.0 if settings.judges_alone and not any(tolerated(part) for _, part in settings.parts()) else TOLERATED
 
 
 def _cases(task: Task, part: str, *, seed: int) -> list[Case]:
@@ -165,11 +189,3 @@ def _misjudged(found: Sequence[tuple[_Trial, Judgement]]) -> list[str]:
             sentence = f"a hostile answer ({trial.kind}) got {verdict}, reward {earned}"
             hostile_ones.setdefault(trial.kind, []).append(sentence if taken else "")
     return [*told, *(kind[0] for kind in hostile_ones.values() if all(kind))]
-
-
-def _throw_away(context: Context) -> None:
-    """Remove what the generation in progress has stored of verdicts, and the replies of judges."""
-    store = context.store
-    store.clear_work()
-    store.discard_uncommitted(JUDGED)
-    store.forget(REPLIES)

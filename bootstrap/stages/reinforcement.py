@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from math import inf, isnan
 
 from bootstrap.config.distillation import OnPolicyDistillation
 from bootstrap.config.steps import RlStep
@@ -28,6 +27,7 @@ from bootstrap.stages.tables import Tables
 from bootstrap.stages.trainer import Round, Trainer
 from bootstrap.stages.visits import EpochDraws
 from bootstrap.training.algorithms.stream import policy_form, rl_streams
+from bootstrap.training.bounds import largest_difference
 
 HELD = "no advantage: counted in the mean and held to the reference"
 """Reason of a kept zero-variance answer: only KL acts on it."""
@@ -170,15 +170,14 @@ class RlTrainer(Trainer[RlStep]):
                 )
             )
         entropies = [entropy for r in rollouts for entropy in r.entropies]
-        apart = _apart(rollouts, token_scores)
         return Round(
             batches=batches,
             reward=sum(rewards.values()) / len(rewards) if rewards else None,
             informative_groups=len(informative) / len(prompts) if prompts else None,
             entropy=sum(entropies) / len(entropies) if entropies else None,
             length=sum(len(r.tokens) for r in rollouts) / len(rollouts) if rollouts else None,
-            mismatch=_mismatch(apart) if step.algorithm.recomputes_logprobs else None,
-            logprob_difference=_largest(apart),
+            mismatch=_mismatch(rollouts, token_scores) if step.algorithm.recomputes_logprobs else None,
+            logprob_difference=largest_difference(rollouts, token_scores),
             common_fault=common_fault(verdicts),
         )
 
@@ -305,25 +304,15 @@ def _is_masked(example: Example) -> bool:
     return bool(example.importance) and not any(example.importance) and not taught
 
 
-def _apart(rollouts: Sequence[Rollout], token_scores: Mapping[str, TokenScores]) -> list[list[float]]:
-    """Return |trainer's - sampler's log-probability| of each token, by rollout; those without tokens are left out."""
-    return [
-        [abs(theirs - mine) for theirs, mine in zip(rollout.logprobs, token_scores[rollout.id].logprobs, strict=True)]
+def _mismatch(rollouts: Sequence[Rollout], token_scores: Mapping[str, TokenScores]) -> float | None:
+    """Return mean |trainer's - sampler's log-probability| per token; None for no token."""
+    distances = [
+        abs(theirs - mine)
         for rollout in rollouts
         if rollout.id in token_scores
+        for theirs, mine in zip(rollout.logprobs, token_scores[rollout.id].logprobs, strict=True)
     ]
-
-
-def _mismatch(apart: Sequence[Sequence[float]]) -> float | None:
-    """Return the mean per token; None for no token."""
-    distances = [distance for own in apart for distance in own]
     return sum(distances) / len(distances) if distances else None
-
-
-def _largest(apart: Sequence[Sequence[float]]) -> float:
-    """Return the largest mean over a rollout's tokens: infinite for NaN, 0 for no token."""
-    means = (sum(own) / len(own) for own in apart)
-    return max((inf if isnan(mean) else mean for mean in means), default=0.0)
 
 
 def _by_round(tables: Tables) -> dict[int, tuple[list[Rollout], list[Verdict]]]:

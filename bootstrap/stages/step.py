@@ -26,6 +26,7 @@ from bootstrap.ledger_records import Accounting
 from bootstrap.records import Batch, Checkpoint, Use
 from bootstrap.selection.accounting import reconcile
 from bootstrap.selection.epochs import digest
+from bootstrap.stages.compared import compare_samplers
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.once import METER_FILE, add_measured, keep_measured
 from bootstrap.stages.tables import ShownRow, Tables, UpdateRow, UsageRow
@@ -94,6 +95,7 @@ def run_step(trainer: Trainer[Any], *, start: Checkpoint, meter: Meter) -> StepR
     inputs = {**planned_inputs(context, plan, trainer.step, index=trainer.index), "start": start.fingerprint}
     artifact = context.store.find("step", inputs)
     if artifact is None:
+        begun = context.store.find_work("prepared", context.in_progress(inputs)) is not None
         trainer, (tables, counts, checkpoint) = _run_believed(trainer, inputs, start=start)
         meter.add(counts.to_json(measured=True))
         weights = context.store.put("weights", {"fingerprint": checkpoint.fingerprint}, checkpoint.files)
@@ -103,6 +105,8 @@ def run_step(trainer: Trainer[Any], *, start: Checkpoint, meter: Meter) -> StepR
         result = {"fingerprint": checkpoint.fingerprint, "counts": counts.to_json(measured=False)}
         files = {**tables.files(), "result.json": json_file(result)}
         artifact = context.store.put("step", inputs, files)
+        if not begun:
+            context.made.add(artifact.id)
     else:
         tables, result = Tables.read(artifact), artifact.json("result.json")
         meter.add(result["counts"])
@@ -262,7 +266,8 @@ def _run_rounds(
             update, factor, drawn, handle = in_flight.popleft()
             with meter.clock("train"):
                 metrics = pool.metrics(handle)
-            watch.check(update, metrics, difference=_difference(trainer, update, drawn, metrics))
+            first = trainer.samples and update % trainer.updates_per_round == 0
+            watch.check(update, metrics, difference=metrics.logprob_difference if first else None)
             meter.count("train", flops=metrics.flops, tokens=metrics.num_tokens, bytes_moved=moved)
             tables.updates.append(_row(update, factor, drawn, metrics))
             speed = sum(meter.tokens.values()) / (time.perf_counter() - began)
@@ -276,7 +281,10 @@ def _run_rounds(
     for number in rounds:
         if trainer.samples:
             collect(0)
+        before = len(tables.rollouts)
         drawn = trainer.round(number, tables, meter)
+        if trainer.samples:
+            compare_samplers(trainer, number, tables.rollouts[before:], drawn, meter, watch=watch)
         for inner, batch in enumerate(drawn.batches):
             update = number * trainer.updates_per_round + inner
             factor = schedule_factor(step.schedule, update=update, total=total)
@@ -290,13 +298,6 @@ def _run_rounds(
             in_flight.append((update, factor, drawn, handle))
             collect(UPDATES_IN_FLIGHT - 1)
     collect(0)
-
-
-def _difference(trainer: Trainer[Any], update: int, drawn: Round, metrics: UpdateMetrics) -> float | None:
-    """Return how far sampling and training differ; None after a round's first update, which has moved the weights."""
-    if not trainer.samples or update % trainer.updates_per_round:
-        return None
-    return max(metrics.logprob_difference, drawn.logprob_difference)
 
 
 def _row(update: int, factor: float, drawn: Round, metrics: UpdateMetrics) -> UpdateRow:

@@ -11,12 +11,14 @@ finite, which no worker applies (`learner.py`), and what follows from a breach (
 """
 
 from bisect import insort
-from collections.abc import Iterable
-from math import isfinite
+from collections.abc import Iterable, Mapping
+from math import inf, isfinite, isnan
 from typing import Protocol
 
 from bootstrap.config.training import UpdateBounds
 from bootstrap.errors import UpdateFault
+from bootstrap.learner_records import TokenScores
+from bootstrap.records import Rollout
 
 FEWEST = 3
 """Values before a median counts; one of three that is wild does not move it."""
@@ -59,23 +61,29 @@ class UpdateWatch:
     def check(self, update: int, metrics: Numbers, *, difference: float | None) -> None:
         """Raise UpdateFault for numbers beyond their bounds.
 
-        `difference`: the largest mean over a rollout's tokens of |log-probability in training - at sampling|, None
-        where no rollout was compared.
+        `difference`: as in `compare`, None where no rollout was compared.
         """
         for name in LOSSES:
             if not isfinite(getattr(metrics, name)):
                 raise UpdateFault(f"update {update} has a {name} that is not finite")
         if difference is not None:
-            self._note("logprob_difference", difference)
-            if self.bounds.logprobs is not None and not difference <= self.bounds.logprobs:
-                raise UpdateFault(
-                    f"update {update} trains on a rollout whose log-probabilities differ between sampling and training "
-                    f"by {difference:.3g} nats a token; at most {self.bounds.logprobs:g} is believed "
-                    "(training.bounds.logprobs)"
-                )
+            self.compare(update, difference)
         self._compare("grad_norm", update, metrics.grad_norm, bound=self.bounds.grad_norm, setting="grad_norm")
         for name in LOSSES:
             self._compare(name, update, abs(getattr(metrics, name)), bound=self.bounds.loss, setting="loss")
+
+    def compare(self, update: int, difference: float) -> None:
+        """Raise UpdateFault where sampling and training differ too much in rollouts before an update.
+
+        `difference`: the largest mean over a rollout's tokens of |log-probability in training - at sampling|.
+        """
+        self._note("logprob_difference", difference)
+        if self.bounds.logprobs is not None and not difference <= self.bounds.logprobs:
+            raise UpdateFault(
+                f"before update {update} sampling and training differ by {difference:.3g} nats a token in the "
+                f"log-probabilities of a rollout; at most {self.bounds.logprobs:g} is believed "
+                "(training.bounds.logprobs)"
+            )
 
     def _compare(self, name: str, update: int, value: float, *, bound: float | None, setting: str) -> None:
         """Compare a value with the median before it, or the first ones with their own, and add it."""
@@ -102,6 +110,20 @@ class UpdateWatch:
 
     def _note(self, name: str, value: float) -> None:
         self.peaks[name] = max(self.peaks.get(name, 0.0), value)
+
+
+def largest_difference(rollouts: Iterable[Rollout], token_scores: Mapping[str, TokenScores]) -> float:
+    """Return the largest mean over a rollout's tokens of |log-probability in training - at sampling|.
+
+    Infinite for one that is no number. Rollouts without token scores, or without tokens, count nothing.
+    """
+    found = 0.0
+    for rollout in rollouts:
+        if rollout.tokens and rollout.id in token_scores:
+            pairs = zip(rollout.logprobs, token_scores[rollout.id].logprobs, strict=True)
+            mean = sum(abs(theirs - mine) for theirs, mine in pairs) / len(rollout.tokens)
+            found = inf if isnan(mean) else max(found, mean)
+    return found
 
 
 def _middle(ascending: list[float]) -> float:

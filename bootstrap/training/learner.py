@@ -51,6 +51,8 @@ class Gradient:
 
     flat: np.ndarray
     """Gradients of all trainable parameters in order, the critic's last, float32 (P,)."""
+    checksum: int
+    """Of `flat`, by the worker that made it."""
     rl_loss: float
     ce_loss: float
     kl_loss: float
@@ -167,6 +169,7 @@ class Learner:
         flat = torch.cat([_grad(p).reshape(-1) for p in everyone]).float().cpu().numpy()
         return Gradient(
             flat=flat,
+            checksum=checksum(flat),
             rl_loss=totals["rl"],
             ce_loss=totals["ce"],
             kl_loss=totals["kl"],
@@ -319,8 +322,12 @@ class Learner:
         """Take one optimizer step with the sum of all workers' gradients.
 
         A zero gradient (no informative group, nothing replayed) changes neither weights nor momentum: Muon would make a
-        full-sized step from old momentum. Raises UpdateFault for a gradient that is not finite, without a step.
+        full-sized step from old momentum. Raises UpdateFault, without a step, for a gradient that is not finite and one
+        that has changed on its way.
         """
+        for gradient in gradients:
+            if checksum(gradient.flat) != gradient.checksum:
+                raise UpdateFault("a gradient has changed between the worker that made it and one that applies it")
         flat = torch.from_numpy(gradients[0].flat.copy())
         for gradient in gradients[1:]:
             flat += torch.from_numpy(np.array(gradient.flat))
@@ -400,6 +407,11 @@ class Learner:
             # Optimizers keep their step count on the CPU.
             place = parameters[name].device if key != "step" else value.device
             optimizers[kind].state[parameters[name]][key] = value.to(place)
+
+
+def checksum(flat: np.ndarray) -> int:
+    """Return the sum of float32 values read as integers, which every flipped bit changes."""
+    return int(flat.view(np.uint32).sum(dtype=np.uint64))
 
 
 def _logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
