@@ -1,6 +1,6 @@
 """The generation cycle and its commit points: this program's table of contents.
 
-    prepare -> steps (generate -> score -> select -> train) -> evaluate -> gate, guards -> probe -> commit -> publish
+    prepare -> steps (generate, score, select, train) -> evaluate -> gate, guards -> probe -> commit -> publish; final
 
 Every call is resumable: a stage that is in the store is not run again, a step goes on from its last part, and the
 ledger says which generations exist. The stages stand in `stages/`; workers are reached through the pool alone.

@@ -267,9 +267,8 @@ class Pool(ABC):
 
     def prove(self, fingerprint: str) -> None:
         """Hash the weights of every worker anew. Raises FingerprintMismatch, naming each that holds others."""
-        found = self.broadcast("fingerprint", True)
-        others = [f"worker {n} holds {f[:16]}" for n, f in enumerate(found) if f != fingerprint]
-        if others:
+        found = enumerate(self.broadcast("changed", fingerprint))
+        if others := [f"worker {number} {told}" for number, told in found if told]:
             self.holding = None
             raise FingerprintMismatch(
                 f"weights have changed in memory since they were loaded as {fingerprint[:16]}: {', '.join(others)}. "

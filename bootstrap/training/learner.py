@@ -37,12 +37,14 @@ from bootstrap.training.loss import (
     policy_gradient,
     value_loss,
 )
-from bootstrap.training.model import head, model_shape, output_matrix, output_width, readable
+from bootstrap.training.model import checksum, head, model_shape, output_matrix, output_width, readable
 from bootstrap.training.optimizer import build_optimizers
 from bootstrap.training.precision import recompute_blocks
 
 WEIGHT = "weight"
 """Key of the parameter itself in the optimizer's state, for parameters outside the model."""
+PORTION = 2**22
+"""Entries of a gradient that are added up at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,7 +171,7 @@ class Learner:
         flat = torch.cat([_grad(p).reshape(-1) for p in everyone]).float().cpu().numpy()
         return Gradient(
             flat=flat,
-            checksum=checksum(flat),
+            checksum=checksum(torch.from_numpy(flat).split(PORTION)),
             rl_loss=totals["rl"],
             ce_loss=totals["ce"],
             kl_loss=totals["kl"],
@@ -325,12 +327,13 @@ class Learner:
         full-sized step from old momentum. Raises UpdateFault, without a step, for a gradient that is not finite and one
         that has changed on its way.
         """
+        flat: Tensor | None = None
         for gradient in gradients:
-            if checksum(gradient.flat) != gradient.checksum:
+            own = torch.from_numpy(np.array(gradient.flat))
+            if checksum(own.split(PORTION)) != gradient.checksum:
                 raise UpdateFault("a gradient has changed between the worker that made it and one that applies it")
-        flat = torch.from_numpy(gradients[0].flat.copy())
-        for gradient in gradients[1:]:
-            flat += torch.from_numpy(np.array(gradient.flat))
+            flat = own if flat is None else flat.add_(own)
+        assert flat is not None, "every worker gives a gradient"
         size = sum(parameter.numel() for parameter in self.parameters)
         policy, critic = flat[:size], flat[size:]
         norm, critic_norm = float(policy.norm()), float(critic.norm())
@@ -407,11 +410,6 @@ class Learner:
             # Optimizers keep their step count on the CPU.
             place = parameters[name].device if key != "step" else value.device
             optimizers[kind].state[parameters[name]][key] = value.to(place)
-
-
-def checksum(flat: np.ndarray) -> int:
-    """Return the sum of float32 values read as integers, which every flipped bit changes."""
-    return int(flat.view(np.uint32).sum(dtype=np.uint64))
 
 
 def _logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:

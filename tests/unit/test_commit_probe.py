@@ -84,7 +84,7 @@ def test_every_commit_has_its_own_answers_and_asks_the_verifiers_at_work(
         return honest(verifier, trials)
 
     monkeypatch.setattr(probe, "_judged", judged)
-    beside = {"task": {"type": "reversal", "alphabet": "abc", "base_level": 2, "heldout_fraction": 0.5}}
+    beside = {"task": {"type": "reversal", "alphabet": "abc", "base_level": 4, "heldout_fraction": 0.5}}
     lax = {"type": "exact", "answer": {"type": "whole", "strip": True}}
     evaluation = tiny.EVALUATION | {"verifier": lax, "panel": {"other": beside}}
     recipe = tiny.recipe(steps=(tiny.RL,), count=1, evaluation=evaluation)

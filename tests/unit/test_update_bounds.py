@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from support import tiny
 
 from bootstrap.config.base_model import ScratchModel
@@ -19,7 +20,7 @@ from bootstrap.records import Event
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.bounds import UpdateWatch
-from bootstrap.training.learner import checksum
+from bootstrap.training.model import checksum
 from bootstrap.training.precision import matrices
 
 pytestmark = [pytest.mark.torch, pytest.mark.training]
@@ -51,7 +52,7 @@ def test_a_gradient_a_million_times_too_large_is_refused_wherever_it_stands(plac
 
 
 def test_honest_extremes_are_within_bounds() -> None:
-    """The largest ratios of the lineages that `docs/reliability.md` counts, and a gradient among those of a master."""
+    """The largest ratios of the lineages that `docs/recipes.md` counts, and a gradient among those of a master."""
     watch = fed(*[numbers(0.56)] * 5, numbers(16.6), *[numbers(1e-4, ce_loss=3e-6)] * 20, numbers(1.25, ce_loss=0.005))
     assert watch.peaks == {"grad_norm_ratio": 16.6, "loss_ratio": 1.0}
 
@@ -113,7 +114,7 @@ def no_number(gradient: Any) -> Any:
 
 def _made(gradient: Any, flat: np.ndarray) -> Any:
     """Return the gradient as its worker would have made it."""
-    return replace(gradient, flat=flat, checksum=checksum(flat))
+    return replace(gradient, flat=flat, checksum=checksum([torch.from_numpy(flat)]))
 
 
 def off_by(amount: float) -> Callable[[Any], Any]:
@@ -190,14 +191,27 @@ def test_weights_that_change_between_fingerprint_and_evaluation_are_not_committe
     assert told.value.exit_code == 5 and "worker 0" not in str(told.value)
     store = LineageStore(tmp_path / "tiny")
     assert not store.ledger.read() and not store.artifact_folders("evaluate")
-    whole = tiny.grow(only, tmp_path / "tiny", workers=2, fresh=True)
-    assert hashes(whole) == hashes(tiny.grow(only, tmp_path / "other", workers=2, fresh=True))
+    (base,) = tiny.grow(only, tmp_path / "tiny", pool=LocalPool(2, batch_rows=64))
+    assert base.generation.report.fingerprint == base.generation.fingerprint
 
 
 def test_bounds_are_no_part_of_a_lineage_and_change_nothing_within_them(root: Path, undisturbed: list[Entry]) -> None:
     other = RECIPE.model_copy(update={"training": RECIPE.training.model_copy(update={"bounds": UpdateBounds(loss=50)})})
     assert other.digest() == RECIPE.digest()
     assert hashes(tiny.grow(other, root, fresh=True)) == hashes(undisturbed)
+
+
+def test_a_base_that_changes_under_its_adapter_is_found() -> None:
+    pool = LocalPool(1, batch_rows=8)
+    pool.configure(Training.model_validate({"adapter": {"rank": 2}}))
+    pool.build(ScratchModel.model_validate(tiny.MODEL), "ab", seed=0)
+    base = pool.export()
+    pool.provide(base)
+    fingerprint = pool.adapt(seed=0)
+    pool.prove(fingerprint)
+    pool.workers[0].bases[base.fingerprint].tensors[1].view(torch.int32)[0] ^= 1
+    with pytest.raises(FingerprintMismatch, match="worker 0 holds another base under its adapter"):
+        pool.prove(fingerprint)
 
 
 def test_a_bf16_copy_that_is_not_the_weights_is_found() -> None:
