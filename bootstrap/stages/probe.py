@@ -42,6 +42,8 @@ SUITE = 64
 """Held-out prompts of a level that they are drawn from."""
 LONGEST = 2000
 """Characters of a hostile answer; longer ones try a verifier's limits, not its judgement."""
+COSTLY = "a power tower"
+"""The hostile answer that does so by the time that it takes."""
 TOLERATED = 0.1
 """Share of answers that a verifier which is not a function of the answer may misjudge."""
 CHANGED = 0.02
@@ -148,7 +150,7 @@ def _trials(cases: Sequence[Case]) -> Iterator[_Trial]:
             yield from (
                 _Trial(case=case, text=text, kind=name)
                 for name, text in hostile(case)
-                if len(text) <= LONGEST and case.right not in text and case.reference not in text
+                if name != COSTLY and len(text) <= LONGEST and case.right not in text and case.reference not in text
             )
 
 
@@ -162,7 +164,7 @@ def _judged(verifier: Verifier, trials: Sequence[_Trial]) -> list[Judgement]:
             reference=trial.case.reference,
             num_tokens=len(text) + 1,
             group=f"probe.{place}",
-            patience=PATIENCE,
+            patience=PATIENCE if trial.kind in ("right", "wrong") else 1,
         )
         for place, trial in enumerate(trials)
         for text in (trial.text, *[trial.case.right] * votes)
