@@ -58,6 +58,10 @@ class VerifierError(BootstrapError, RuntimeError):
     exit_code = 4
 
 
+class VerifierDrift(VerifierError):
+    """A verifier that has judged a generation fails the probe before its commit, so nothing is committed."""
+
+
 class SandboxUnavailable(VerifierError):
     """On this machine no confinement level that the recipe accepts withstands the probe attacks."""
 
@@ -70,6 +74,14 @@ class WorkerError(BootstrapError, RuntimeError):
 
 class FingerprintMismatch(WorkerError):
     """A worker's weights differ from those that the plan names."""
+
+
+class MissingRollout(WorkerError):
+    """The workers returned nothing for some of the sequences that they were given."""
+
+
+class UpdateFault(WorkerError):
+    """An update's numbers are not finite, or beyond their bounds (`training.bounds`)."""
 
 
 class WaitTimeout(WorkerError, TimeoutError):

@@ -89,6 +89,8 @@ class UpdateMetrics:
     """Largest importance ratio among `rl` tokens; 1 without any."""
     clip_fraction: float
     """Share of clipped `rl` tokens; except in `truncated` surrogates they give no gradient."""
+    logprob_difference: float = 0.0
+    """Largest mean over a sequence's `rl` tokens of |log-probability now - given|; infinite for NaN, 0 without any."""
     num_tokens: int
     """Tokens in the forward pass, without padding."""
     flops: float

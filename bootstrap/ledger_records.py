@@ -102,7 +102,7 @@ class Report(Record):
 
 
 class DiagnosticMetric(StrEnum):
-    """The metrics that a guard can watch: the numeric fields of `Diagnostics`."""
+    """The metrics that a guard can watch: the numeric fields of `Diagnostics`, and the jump of accuracy."""
 
     ENTROPY = "entropy"
     DISTINCT_ANSWERS = "distinct_answers"
@@ -114,6 +114,8 @@ class DiagnosticMetric(StrEnum):
     MODEL_MADE = "model_made"
     DISAGREEMENT = "disagreement"
     OVERLAP = "overlap"
+    ACCURACY_JUMP = "accuracy_jump"
+    """Measured anew by every process that grows the generation, so a record has it only where it broke its bound."""
 
 
 class GuardAction(StrEnum):
@@ -178,6 +180,8 @@ class Diagnostics(Record):
     """The broken guards of the recipe."""
 
     def value(self, metric: DiagnosticMetric) -> float | None:
+        if metric is DiagnosticMetric.ACCURACY_JUMP:
+            return next((finding.value for finding in self.findings if finding.metric is metric), None)
         return getattr(self, metric.value)
 
 
@@ -445,3 +449,7 @@ class Annotations(Record):
     """matmul_flops and memory_bytes per second of all workers together."""
     environment: dict[str, str] = Field(default_factory=dict)
     """The workers' precision, and where known the Ray submission id, git commit and source digest."""
+    checks: dict[str, float] = Field(default_factory=dict)
+    """What was watched: largest `grad_norm_ratio` and `loss_ratio` to a running median, largest `logprob_difference`
+    between sampling and training, `accuracy_jump`; `num_redone` parts of steps, `num_probed` answers of the probe
+    before the commit, FLOPs of what was done for watching alone. Empty in old records."""

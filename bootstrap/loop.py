@@ -1,6 +1,6 @@
 """The generation cycle and its commit points: this program's table of contents.
 
-    prepare -> steps (generate -> score -> select -> train) -> evaluate -> gate, guards -> commit -> publish; final
+    prepare -> steps (generate, score, select, train) -> evaluate -> gate, guards -> probe -> commit -> publish; final
 
 Every call is resumable: a stage that is in the store is not run again, a step goes on from its last part, and the
 ledger says which generations exist. The stages stand in `stages/`; workers are reached through the pool alone.
@@ -30,6 +30,7 @@ from bootstrap.stages.limits import recorded, settle
 from bootstrap.stages.models import LineageModels
 from bootstrap.stages.origin import inherited
 from bootstrap.stages.prepare import prepare, training_of
+from bootstrap.stages.probe import probe_again
 from bootstrap.stages.readable import as_events
 from bootstrap.stages.step import by_role
 from bootstrap.stages.steps import run_steps
@@ -62,7 +63,6 @@ def run(
     """
     task, entries = build_task(recipe.task), store.ledger.read()
     training = pool.configure(training_of(recipe, entries))
-    environment = {**environment, "precision": training.precision}
     told = as_events(observe, generation=len(entries))
     observe = settle(recipe, store, pool, generation=len(entries), observe=observe)
     models = LineageModels(pool)
@@ -87,7 +87,7 @@ def run(
         for number in range(len(entries), last + 1):
             started, meter = datetime.now(UTC), context.meter()
             generation = grow(context.at(number), entries, number, lineage=lineage, meter=meter)
-            found = {**environment, **recorded(pool.limits)}
+            found = {**environment, "precision": training.precision, **recorded(pool.limits)}
             entries.append(store.ledger.append(generation, meter.annotations(started, bound, found)))
             store.clear_work()
             publish()
@@ -122,9 +122,9 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
     diagnostics, diagnosed = diagnose(context, entries, plan, results, checkpoint, evaluation, meter=meter)
     earlier, ungated = [entry.generation for entry in entries], context.recipe.gate_of(number) == "never"
     decision, champion = apply_guards(decision, diagnostics, earlier=earlier, ungated=ungated)
-    refs = by_role(results)
-    refs |= {"weights": weights, "evaluation": evaluation.artifact, "diagnostics": diagnosed}
+    refs = by_role(results) | {"weights": weights, "evaluation": evaluation.artifact, "diagnostics": diagnosed}
     refs |= {**base_artifacts(context, checkpoint), **inherited(context, number), **further}
+    probe_again(context, plan, [*by_role(results).values(), evaluation.artifact], meter=meter)
     return Generation(
         number=number,
         stage=context.recipe.stage_name(number),

@@ -14,19 +14,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from bootstrap.compute import ModelShape
 from bootstrap.config import verifiers
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.training import Training
-from bootstrap.errors import FingerprintMismatch
+from bootstrap.errors import FingerprintMismatch, MissingRollout
 from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
 from bootstrap.memory import Device, Limits, Shortage
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.scoring.verifier import Verifier, build_verifier
 from bootstrap.telemetry import Telemetry
 
+_Found = TypeVar("_Found")
 STAGE: ContextVar[str] = ContextVar("stage", default="")
 """What the driver's calls are for, set by the clock of that stage; a label for whoever watches, never an input."""
 
@@ -184,7 +185,7 @@ class Pool(ABC):
         """Return one rollout per request, in order; all must come from the same weights.
 
         `by`: fingerprint of a frozen sampler that answers instead of the weights in training. A group stays on one
-        worker, so that its prompt is run once; workers get about as many requests each.
+        worker, so that its prompt is run once; workers get about as many requests each. Raises MissingRollout.
         """
         shards = _split_groups(requests, self.size)
         handles = [self.start(w, "generate", shard, sampling, by) for w, shard in enumerate(shards) if shard]
@@ -194,15 +195,17 @@ class Pool(ABC):
         finally:
             self.asked = 0
         self._one(list({r.policy for r in rollouts}) or [""])
-        by_id = {r.id: r for r in rollouts}
-        return [by_id[request.id] for request in requests]
+        return _in_order([request.id for request in requests], {r.id: r for r in rollouts}, what="rollouts")
 
     def recompute_logprobs(self, examples: Sequence[Example], *, temperature: float) -> list[TokenScores]:
-        """Return token scores of each example's completion by the weights in training, in the examples' order."""
+        """Return token scores of each example's completion by the weights in training, in the examples' order.
+
+        Raises MissingRollout.
+        """
         shards = _split_examples(examples, self.size)
         handles = [self.start(w, "recompute_logprobs", shard, temperature) for w, shard in enumerate(shards) if shard]
         token_scores = {r.source: r for part in self.wait(handles, what="token scores") for r in part}
-        return [token_scores[example.source] for example in examples]
+        return _in_order([example.source for example in examples], token_scores, what="token scores")
 
     def divergence(self, examples: Sequence[Example], *, to: Checkpoint) -> Divergence:
         """Return the divergence of the weights held from others of the same vocabulary on these completions.
@@ -257,9 +260,21 @@ class Pool(ABC):
 
     def training_state(self) -> tuple[Checkpoint, bytes]:
         """Return weights and optimizer state of the first worker, once all hold the same weights."""
-        self.holding = self._one(self.broadcast("fingerprint"))
+        fingerprints = self.broadcast("fingerprint")
         checkpoint, state = self.wait([self.start(0, "export"), self.start(0, "optimizer_state")], what="checkpoint")
+        self.holding = self._one([*fingerprints, checkpoint.fingerprint])
         return checkpoint, state
+
+    def prove(self, fingerprint: str) -> None:
+        """Hash the weights of every worker anew. Raises FingerprintMismatch, naming each that holds others."""
+        found = enumerate(self.broadcast("changed", fingerprint))
+        if others := [f"worker {number} {told}" for number, told in found if told]:
+            self.holding = None
+            raise FingerprintMismatch(
+                f"weights have changed in memory since they were loaded as {fingerprint[:16]}: {', '.join(others)}. "
+                "What they answered is not kept. Run the same command again, which loads the stored weights and goes "
+                "on rightly; if it comes back, test that machine's memory"
+            )
 
     def benchmark(self, seconds: float) -> dict[str, float]:
         """Return the workers' rates (`Worker.benchmark`) summed, measured while all work."""
@@ -291,6 +306,16 @@ class LocalPool(Pool):
 
     def close(self) -> None:
         self.workers.clear()
+
+
+def _in_order(names: Sequence[str], found: Mapping[str, _Found], *, what: str) -> list[_Found]:
+    """Return what was found for each name. Raises MissingRollout for names that nothing was found for."""
+    if lost := [name for name in names if name not in found]:
+        raise MissingRollout(
+            f"the workers returned no {what} for {len(lost)} of {len(names)} sequences, as {lost[0]}; run the same "
+            "command again: it continues from the last checkpoint"
+        )
+    return [found[name] for name in names]
 
 
 def _split_groups(requests: Sequence[Request], count: int) -> list[list[Request]]:

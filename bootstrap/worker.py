@@ -49,6 +49,10 @@ class _Base:
     model: Any
     tokenizer: Any
     passed_on: Mapping[str, bytes]
+    tensors: Sequence[torch.Tensor]
+    """Its weights."""
+    checksum: int
+    """Of them, when they were loaded."""
 
 
 class Worker:
@@ -118,8 +122,14 @@ class Worker:
         model.requires_grad_(False)
         if self.training.precision == "bf16":
             precision.lower_frozen(model)
+        tensors = [parameter.detach() for parameter in model.parameters()]
         self.bases[fingerprint] = _Base(
-            fingerprint=fingerprint, model=model, tokenizer=tokenizer, passed_on=models.passed_on(files)
+            fingerprint=fingerprint,
+            model=model,
+            tokenizer=tokenizer,
+            passed_on=models.passed_on(files),
+            tensors=tensors,
+            checksum=models.checksum(tensors),
         )
         self._count_held()
 
@@ -213,13 +223,27 @@ class Worker:
         return precision.compute(self.device, self.training.precision)
 
     def fingerprint(self) -> str:
-        """Return the fingerprint of the weights as they are now."""
+        """Return the fingerprint of the weights, computed once after they were loaded or trained."""
         if self._fingerprint is None:
             whole = self.base is None
             self._fingerprint = (
                 fingerprint_safetensors(models.weights_bytes(self.model)) if whole else self.export().fingerprint
             )
         return self._fingerprint
+
+    def changed(self, fingerprint: str) -> str:
+        """Hash the weights as they are now, and return in words how they differ from those of a fingerprint, if at all.
+
+        The bf16 copy that answers and the base under an adapter count too.
+        """
+        self._fingerprint = None
+        if (found := self.fingerprint()) != fingerprint:
+            return f"holds {found[:16]}"
+        if self.inference_copy is not None and not self.inference_copy.is_current():
+            return "answers with a bf16 copy of other weights"
+        if self.base is not None and models.checksum(self.bases[self.base].tensors) != self.bases[self.base].checksum:
+            return "holds another base under its adapter"
+        return ""
 
     def shape_of_model(self) -> Any:
         """Return the shape of the weights held."""

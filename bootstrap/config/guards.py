@@ -32,6 +32,7 @@ RANGES: dict[DiagnosticMetric, tuple[float, float | None]] = {
     DiagnosticMetric.MODEL_MADE: (0, 1),
     DiagnosticMetric.DISAGREEMENT: (0, 1),
     DiagnosticMetric.OVERLAP: (0, 1),
+    DiagnosticMetric.ACCURACY_JUMP: (-1, 1),
 }
 """Least and greatest value that a metric can have; None for no limit."""
 
@@ -57,7 +58,8 @@ class Guard(Settings):
     generation 0), `length_ratio` (to the parent), `truncated` (share), `kl_parent` and `kl_base` (nats a token),
     `model_made` (share of the training data), `disagreement` (share of answers on which training and eval verifier
     differ), `overlap` (share of trained prompts, those of references and replayed answers included, that share an
-    n-gram with a held-out prompt of the task or the panel)."""
+    n-gram with a held-out prompt of the task or the panel), `accuracy_jump` (rise of the parent's accuracy when its
+    stored held-out answers are judged again: no training explains it)."""
     min: float | None = None
     """Least value within bounds."""
     max: float | None = None
@@ -108,3 +110,10 @@ DEFAULT_GUARDS = (
 )
 """Warnings alone, so no decision depends on them. `distinct_answers` has none, since it falls as a task with one right
 answer is mastered."""
+
+LATER_GUARDS = (
+    # A verdict is a function of the answer, so stored answers keep theirs; 0.02 is a few of those judged again.
+    Guard(metric=DiagnosticMetric.ACCURACY_JUMP, min=-0.02, max=0.02),
+)
+"""Warnings that every recipe with guards has beside its own list, unless that names the metric; lineages that lack them
+keep their identity."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from bootstrap.config.base import Settings
+from bootstrap.config.base import Operational, Settings
 
 
 class LoraAdapter(Settings):
@@ -36,6 +36,22 @@ class LoraAdapter(Settings):
         return targets
 
 
+class UpdateBounds(Settings):
+    """Numbers beyond which an update is not believed; null leaves one unwatched.
+
+    A breach undoes the updates since the last checkpoint and does them once more, which a passing fault of memory does
+    not outlive; a second one ends the run (UpdateFault, exit code 5). Within bounds nothing depends on them.
+    """
+
+    grad_norm: float | None = Field(default=1000.0, gt=1)
+    """Largest ratio of the gradient's norm, before clipping, to its running median in the step (at least 1)."""
+    loss: float | None = Field(default=100.0, gt=1)
+    """The same of each loss: policy gradient, cross-entropy, divergence, the critic's."""
+    logprobs: float | None = Field(default=2.0, gt=0)
+    """Largest difference of log-probabilities between sampling and training, in nats, as a mean over a rollout's
+    tokens. Measured on the rollouts of each round's first update, which trains the weights that sampled them."""
+
+
 class Training(Settings):
     adapter: LoraAdapter | None = None
     """null trains all weights. An adapter needs a pretrained base (`base.model` of type folder), stored once."""
@@ -49,3 +65,5 @@ class Training(Settings):
     packing: bool = False
     """Pack several short sequences into one row, kept apart by the attention mask: less padding where lengths differ;
     results differ by rounding."""
+    bounds: Annotated[UpdateBounds, Operational()] = UpdateBounds()
+    """What an update's numbers have to keep to."""

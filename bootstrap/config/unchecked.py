@@ -12,7 +12,7 @@ from bootstrap.config.base import Operational, Place, Settings, identity_of
 from bootstrap.config.base_model import BaseModelSource, ScratchModel
 from bootstrap.config.evaluation import EvaluationSettings, Gate
 from bootstrap.config.generations import Generations
-from bootstrap.config.guards import DEFAULT_GUARDS, DiagnosticsSettings, Guard
+from bootstrap.config.guards import DEFAULT_GUARDS, LATER_GUARDS, DiagnosticsSettings, Guard
 from bootstrap.config.resources import Notify, Resources, Tracking
 from bootstrap.config.steps import Step
 from bootstrap.config.tasks import Task, tasks_of
@@ -56,7 +56,8 @@ class UncheckedRecipe(Settings):
     """Measurement of diagnostics."""
     guards: tuple[Guard, ...] = DEFAULT_GUARDS
     """Bounds on a generation's diagnostics. A list replaces the default warnings and may name a metric several times,
-    for example to warn early and to roll back late; [] has none."""
+    for example to warn early and to roll back late; the warning of `accuracy_jump` stays unless the list names that
+    metric. [] has none."""
     max_unverifiable: Annotated[float, Operational()] = Field(default=0.02, ge=0, le=1)
     """Largest share of UNVERIFIABLE verdicts in a round of sampling or a level's evaluation; beyond it the run
     stops."""
@@ -80,6 +81,12 @@ class UncheckedRecipe(Settings):
         object.__setattr__(self, "generations", generations)
         object.__setattr__(self, "evaluation", self.evaluation.written_out(fixed=epochs))
         return self
+
+    @property
+    def all_guards(self) -> tuple[Guard, ...]:
+        """`guards`, and the warnings that they leave in place."""
+        own = {guard.metric for guard in self.guards}
+        return (*self.guards, *(guard for guard in LATER_GUARDS if own and guard.metric not in own))
 
     @property
     def eval_verifier(self) -> Verifier:

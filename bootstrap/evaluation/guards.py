@@ -7,16 +7,27 @@ from collections.abc import Sequence
 from functools import partial
 
 from bootstrap.config.guards import Guard
-from bootstrap.ledger_records import Decision, Diagnostics, Generation, GenerationOutcome, GuardAction, GuardBreach
+from bootstrap.ledger_records import (
+    Decision,
+    DiagnosticMetric,
+    Diagnostics,
+    Generation,
+    GenerationOutcome,
+    GuardAction,
+    GuardBreach,
+)
 
 REJECTED = "rejected: "
 
 
-def findings(diagnostics: Diagnostics, guards: Sequence[Guard]) -> tuple[GuardBreach, ...]:
+def findings(
+    diagnostics: Diagnostics, guards: Sequence[Guard], *, accuracy_jump: float | None = None
+) -> tuple[GuardBreach, ...]:
     """Return the broken bounds, in the guards' order; a metric that was not measured breaks none."""
     found = []
     for guard in guards:
-        value = diagnostics.value(guard.metric)
+        jump = guard.metric is DiagnosticMetric.ACCURACY_JUMP
+        value = accuracy_jump if jump else diagnostics.value(guard.metric)
         if value is not None:
             broken = partial(GuardBreach, metric=guard.metric, value=value, action=guard.action)
             if guard.min is not None and value < guard.min:

@@ -40,7 +40,9 @@ PANEL = "panel "
 """Prefix of a panel task's verifier in the ledger."""
 RECORDED_PACKAGES = ("torch", "transformers", "ray", "mlflow", "numpy")
 MEASURED = ("seconds", "cpu_seconds")
-"""The fields that differ from run to run."""
+"""The fields that differ from run to run and add up."""
+COUNTED = "num_"
+"""Beginning of the names in `Meter.checks` that add up; of the others the largest counts."""
 
 
 @dataclass(kw_only=True)
@@ -61,6 +63,13 @@ class Meter:
     """CPU time spent outside the workers, such as that of sandboxed processes."""
     bytes_moved: dict[str, float] = field(default_factory=dict)
     """Least memory traffic by phase, all workers together; with FLOPs it gives the machine's bound."""
+    checks: dict[str, float] = field(default_factory=dict)
+    """What was watched (`Annotations.checks`)."""
+
+    def note(self, name: str, value: float) -> None:
+        """Take a watched number into `checks`."""
+        known = self.checks.get(name, 0.0)
+        self.checks[name] = known + value if name.startswith(COUNTED) else max(known, value)
 
     def count(self, phase: str, *, flops: float, tokens: int, bytes_moved: float = 0.0) -> None:
         self.flops[phase] = self.flops.get(phase, 0.0) + flops
@@ -85,6 +94,8 @@ class Meter:
             mine = getattr(self, name)
             for phase, value in other.get(name, {}).items():
                 mine[phase] = mine.get(phase, 0) + value
+        for name, value in other.get("checks", {}).items():
+            self.note(name, value)
         self.useful_tokens += other.get("useful_tokens", 0)
         self.verdicts += other.get("verdicts", 0)
 
@@ -94,8 +105,8 @@ class Meter:
         return data | self.measured() if measured else data
 
     def measured(self) -> dict[str, dict[str, float]]:
-        """Return the seconds, which differ from run to run."""
-        return {name: getattr(self, name) for name in MEASURED}
+        """Return the seconds and what was watched, which differ from run to run."""
+        return {name: getattr(self, name) for name in (*MEASURED, "checks")}
 
     def bound_fraction(self, benchmark: Mapping[str, float]) -> dict[str, float]:
         """Return least possible over measured seconds by phase.
@@ -124,6 +135,7 @@ class Meter:
             bound_fraction=self.bound_fraction(bound),
             benchmark=dict(bound),
             environment=dict(environment),
+            checks=self.checks,
         )
 
     def compute(self) -> Compute:
@@ -171,6 +183,8 @@ class Context:
     """Cache: how often each committed generation answered its prompts right."""
     visits: dict[int, list[Visit]] = field(default_factory=dict)
     """Cache: which prompts each committed generation drew, with their results."""
+    made: set[str] = field(default_factory=set)
+    """Ids of the artifacts that this process has made from beginning to end."""
 
     def at(self, number: int) -> "Context":
         """Return the context of a generation, in which its stage's verifier judges."""

@@ -27,6 +27,7 @@ from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.evaluate import SEED, Evaluation
 from bootstrap.stages.generate import count_asked, generate, judge, requests, sampling, spread
 from bootstrap.stages.heldout import eval_verifier_version, judge_again
+from bootstrap.stages.judged_again import accuracy_jump
 from bootstrap.stages.once import once
 from bootstrap.stages.shown import shown_by
 from bootstrap.stages.step import StepResult
@@ -77,7 +78,11 @@ def diagnose(
 
     artifact = once(context, "diagnostics", inputs, measure, meter=meter)
     diagnostics = Diagnostics.model_validate(artifact.json("diagnostics.json"))
-    return diagnostics.model_copy(update={"findings": findings(diagnostics, recipe.guards)}), artifact
+    jump = accuracy_jump(context, entries, plan)
+    if jump is not None:
+        meter.note("accuracy_jump", abs(jump))
+    broken = findings(diagnostics, recipe.all_guards, accuracy_jump=jump)
+    return diagnostics.model_copy(update={"findings": broken}), artifact
 
 
 @dataclass
@@ -161,6 +166,8 @@ class _Diagnosis:
                 verdicts = judge(context, rollouts, prompts, meter=self.counts, verifier=context.eval_verifier)
                 known |= {pair[0].id: pair for pair in zip(rollouts, verdicts, strict=True)}
             found += [known[request.id] for request in wanted]
+        if len(known) > len(self.sampled):
+            context.pool.prove(self.checkpoint.fingerprint)
         return found
 
     def _pass_at_k_change(self, rows: Sequence[OutcomeRow]) -> float | None:

@@ -186,6 +186,8 @@ def _measure(
             kept_verdicts += answers[1][:GREEDY_SHOWN]
             done += 1
     context.observe(Event(generation=number, stage="evaluate", done=total, total=total))
+    # Before anything of it is kept: a worker takes the hash of its weights for granted while it answers.
+    context.pool.prove(checkpoint.fingerprint)
     rows = [row for judged in own.values() for row in outcomes(*judged)]
     report = build_report(
         fingerprint=checkpoint.fingerprint,

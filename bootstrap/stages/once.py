@@ -29,6 +29,7 @@ def once(
         files = make(counts)
         keep_measured(context, inputs, counts)
         artifact = context.store.put(kind, inputs, {**files, METER_FILE: json_file(counts.to_json(measured=False))})
+        context.made.add(artifact.id)
     meter.add(artifact.json(METER_FILE))
     add_measured(context, inputs, meter)
     return artifact

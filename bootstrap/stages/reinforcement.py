@@ -27,6 +27,7 @@ from bootstrap.stages.tables import Tables
 from bootstrap.stages.trainer import Round, Trainer
 from bootstrap.stages.visits import EpochDraws
 from bootstrap.training.algorithms.stream import policy_form, rl_streams
+from bootstrap.training.bounds import largest_difference
 
 HELD = "no advantage: counted in the mean and held to the reference"
 """Reason of a kept zero-variance answer: only KL acts on it."""
@@ -176,6 +177,7 @@ class RlTrainer(Trainer[RlStep]):
             entropy=sum(entropies) / len(entropies) if entropies else None,
             length=sum(len(r.tokens) for r in rollouts) / len(rollouts) if rollouts else None,
             mismatch=_mismatch(rollouts, token_scores) if step.algorithm.recomputes_logprobs else None,
+            logprob_difference=largest_difference(rollouts, token_scores),
             common_fault=common_fault(verdicts),
         )
 

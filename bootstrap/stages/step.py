@@ -19,17 +19,20 @@ from typing import Any
 from bootstrap.canonical import json_file
 from bootstrap.config.base import identity_of
 from bootstrap.config.step import StepSettings
+from bootstrap.errors import UpdateFault
 from bootstrap.ids import RolloutId, StepRole, is_rollout
 from bootstrap.learner_records import UpdateMetrics
 from bootstrap.ledger_records import Accounting
 from bootstrap.records import Batch, Checkpoint, Use
 from bootstrap.selection.accounting import reconcile
 from bootstrap.selection.epochs import digest
+from bootstrap.stages.compared import compare_samplers
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.once import METER_FILE, add_measured, keep_measured
 from bootstrap.stages.tables import ShownRow, Tables, UpdateRow, UsageRow
 from bootstrap.stages.trainer import Round, Trainer
 from bootstrap.store.artifacts import Artifact
+from bootstrap.training.bounds import UpdateWatch
 from bootstrap.training.schedule import schedule_factor
 
 UPDATES_IN_FLIGHT = 3
@@ -92,7 +95,9 @@ def run_step(trainer: Trainer[Any], *, start: Checkpoint, meter: Meter) -> StepR
     inputs = {**planned_inputs(context, plan, trainer.step, index=trainer.index), "start": start.fingerprint}
     artifact = context.store.find("step", inputs)
     if artifact is None:
-        tables, counts, checkpoint = _run_parts(trainer, inputs, start=start, meter=meter)
+        begun = context.store.find_work("prepared", context.in_progress(inputs)) is not None
+        trainer, (tables, counts, checkpoint) = _run_believed(trainer, inputs, start=start)
+        meter.add(counts.to_json(measured=True))
         weights = context.store.put("weights", {"fingerprint": checkpoint.fingerprint}, checkpoint.files)
         keep_measured(context, inputs, counts)
         tables.usage = _combine_usage(tables)
@@ -100,6 +105,8 @@ def run_step(trainer: Trainer[Any], *, start: Checkpoint, meter: Meter) -> StepR
         result = {"fingerprint": checkpoint.fingerprint, "counts": counts.to_json(measured=False)}
         files = {**tables.files(), "result.json": json_file(result)}
         artifact = context.store.put("step", inputs, files)
+        if not begun:
+            context.made.add(artifact.id)
     else:
         tables, result = Tables.read(artifact), artifact.json("result.json")
         meter.add(result["counts"])
@@ -118,10 +125,48 @@ def run_step(trainer: Trainer[Any], *, start: Checkpoint, meter: Meter) -> StepR
     )
 
 
-def _run_parts(
-    trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoint, meter: Meter
-) -> tuple[Tables, Meter, Checkpoint]:
-    """Return the step's tables, its work and its last weights."""
+def _run_believed(
+    trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoint
+) -> tuple[Trainer[Any], tuple[Tables, Meter, Checkpoint]]:
+    """Return the trainer that ran the step, and what `_run_parts` does.
+
+    A part with numbers beyond belief is undone and run once more, as after a kill. Raises UpdateFault when that gives
+    such numbers too.
+    """
+    context, undone = trainer.context, set[int]()
+    while True:
+        try:
+            tables, counts, checkpoint = _run_parts(trainer, inputs, start=start)
+        except UpdateFault as fault:
+            part = _num_done(trainer, inputs)
+            if part in undone:
+                raise UpdateFault(
+                    f"{fault}, and so it was when the updates since the last checkpoint were done once more. Run the "
+                    "same command again: after a fault of memory it goes on rightly from that checkpoint. If it ends "
+                    "here again, the numbers are the model's own: raise the bound that is named, which changes no "
+                    "result, or lower the step's learning rate and start a new lineage with --lineage NAME"
+                ) from fault
+            undone.add(part)
+            told = f"{fault}; the updates since the last checkpoint are done once more"
+            context.observe(trainer.plan.event("train", 0, trainer.step.num_rounds, warning=told))
+            context.pool.holding = None
+            trainer = type(trainer)(context, trainer.plan, trainer.step, index=trainer.index)
+        else:
+            if undone:
+                counts.note("num_redone", len(undone))
+            return trainer, (tables, counts, checkpoint)
+
+
+def _num_done(trainer: Trainer[Any], inputs: dict[str, Any]) -> int:
+    """Return how many parts of a step are in the store."""
+    store, done = trainer.context.store, 0
+    while store.find_work("part", _key(trainer, inputs, done)) is not None:
+        done += 1
+    return done
+
+
+def _run_parts(trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoint) -> tuple[Tables, Meter, Checkpoint]:
+    """Return the step's tables, its work and its last weights. Raises UpdateFault."""
     context, step, store = trainer.context, trainer.step, trainer.context.store
     tables, counts = _prepare(trainer, inputs, start=start)
     parts, first, state = range(-(-step.num_rounds // step.checkpoint_every)), 0, None
@@ -135,12 +180,16 @@ def _run_parts(
         state = store.find_work("state", _key(trainer, inputs, first - 1))
         assert state is not None, "a part's state is stored before the part"
     trainer.resume(tables)
+    watch = UpdateWatch(context.training.bounds)
+    watch.resume(tables.updates)
     faults = {""}
     checkpoint = _restore(trainer, start, state)
     for part in parts[first:]:
         rounds = range(part * step.checkpoint_every, min((part + 1) * step.checkpoint_every, step.num_rounds))
         rows, spent = Tables(), context.meter()
-        _run_rounds(trainer, rounds, rows, spent, faults=faults)
+        _run_rounds(trainer, rounds, rows, spent, faults=faults, watch=watch)
+        for name, value in watch.peaks.items():
+            spent.note(name, value)
         with spent.clock("other"):
             checkpoint, optimizer = context.pool.training_state()
             key = _key(trainer, inputs, part)
@@ -151,7 +200,6 @@ def _run_parts(
             state = new
         tables.extend(rows)
         counts.add(spent.to_json(measured=True))
-    meter.add(counts.to_json(measured=True))
     return tables, counts, checkpoint
 
 
@@ -197,10 +245,13 @@ def _restore(trainer: Trainer[Any], start: Checkpoint, state: Artifact | None) -
     return Checkpoint(fingerprint=pool.holding, files=files)
 
 
-def _run_rounds(trainer: Trainer[Any], rounds: range, tables: Tables, meter: Meter, *, faults: set[str]) -> None:
+def _run_rounds(
+    trainer: Trainer[Any], rounds: range, tables: Tables, meter: Meter, *, faults: set[str], watch: UpdateWatch
+) -> None:
     """Run some rounds; the workers compute while the next batches are prepared.
 
-    `faults`: the common faults told so far, to which these rounds' are added.
+    `faults`: the common faults told so far, to which these rounds' are added. Raises UpdateFault, by `watch` or a
+    worker.
     """
     pool, step, plan = trainer.context.pool, trainer.step, trainer.plan
     total = step.num_rounds * trainer.updates_per_round
@@ -215,6 +266,8 @@ def _run_rounds(trainer: Trainer[Any], rounds: range, tables: Tables, meter: Met
             update, factor, drawn, handle = in_flight.popleft()
             with meter.clock("train"):
                 metrics = pool.metrics(handle)
+            first = trainer.samples and update % trainer.updates_per_round == 0
+            watch.check(update, metrics, difference=metrics.logprob_difference if first else None)
             meter.count("train", flops=metrics.flops, tokens=metrics.num_tokens, bytes_moved=moved)
             tables.updates.append(_row(update, factor, drawn, metrics))
             speed = sum(meter.tokens.values()) / (time.perf_counter() - began)
@@ -228,7 +281,10 @@ def _run_rounds(trainer: Trainer[Any], rounds: range, tables: Tables, meter: Met
     for number in rounds:
         if trainer.samples:
             collect(0)
+        before = len(tables.rollouts)
         drawn = trainer.round(number, tables, meter)
+        if trainer.samples:
+            compare_samplers(trainer, number, tables.rollouts[before:], drawn, meter, watch=watch)
         for inner, batch in enumerate(drawn.batches):
             update = number * trainer.updates_per_round + inner
             factor = schedule_factor(step.schedule, update=update, total=total)

@@ -26,6 +26,8 @@ class Round:
     entropy: float | None = None
     length: float | None = None
     mismatch: float | None = None
+    logprob_difference: float = 0.0
+    """Largest mean over a rollout's tokens, where log-probabilities were recomputed; 0 elsewhere."""
     common_fault: str = ""
     """The one reason for which all answers failed, if it is more than being wrong."""
 

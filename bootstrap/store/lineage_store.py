@@ -179,7 +179,7 @@ class LineageStore:
 
     def remove_work(self, artifact: Artifact) -> None:
         """Remove one piece of work in progress. Raises StoreError."""
-        assert artifact.path.parent == self.work_folder, "only work in progress is ever removed"
+        assert artifact.path.parent == self.work_folder, "this removes work in progress alone"
         durable.remove_folder(artifact.path, files=self._files)
 
     def clear_work(self, *, keep: Collection[str] = ()) -> None:
@@ -188,6 +188,18 @@ class LineageStore:
         for folder in _visible(self.work_folder):
             if folder.name.rpartition("-")[2] not in kept:
                 durable.remove_folder(folder, files=self._files)
+
+    def discard_uncommitted(self, kinds: Collection[str]) -> None:
+        """Remove the artifacts of these kinds that no committed generation names. Raises StoreError, StoreCorrupt."""
+        named = {ref.path for entry in self.ledger.read() for ref in entry.generation.artifacts.values()}
+        for folder in self.artifact_folders():
+            kind = folder.name.rpartition("-")[0]
+            if kind in kinds and folder.relative_to(self.root).as_posix() not in named:
+                durable.remove_folder(folder, files=self._files)
+
+    def forget(self, name: str) -> None:
+        """Remove one folder of the cache. Raises StoreError."""
+        durable.remove_folder(self.cache_folder / name, files=self._files)
 
     def artifact(self, ref: ArtifactRef) -> Artifact:
         """Return the artifact that the ledger names, its manifest verified by the digest.

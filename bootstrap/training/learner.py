@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from bootstrap.compute import MAX_LOGITS, ModelShape, forward_flops, train_flops
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.optimizers import Optimizer
-from bootstrap.errors import WorkerError
+from bootstrap.errors import UpdateFault
 from bootstrap.learner_records import KlForm, TokenScores, UpdateMetrics
 from bootstrap.memory import Room
 from bootstrap.records import Batch, Example
@@ -33,15 +33,18 @@ from bootstrap.training.loss import (
     divergence,
     kl_estimate,
     kl_reward,
+    logprob_difference,
     policy_gradient,
     value_loss,
 )
-from bootstrap.training.model import head, model_shape, output_matrix, output_width, readable
+from bootstrap.training.model import checksum, head, model_shape, output_matrix, output_width, readable
 from bootstrap.training.optimizer import build_optimizers
 from bootstrap.training.precision import recompute_blocks
 
 WEIGHT = "weight"
 """Key of the parameter itself in the optimizer's state, for parameters outside the model."""
+PORTION = 2**22
+"""Entries of a gradient that are added up at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,11 +53,14 @@ class Gradient:
 
     flat: np.ndarray
     """Gradients of all trainable parameters in order, the critic's last, float32 (P,)."""
+    checksum: int
+    """Of `flat`, by the worker that made it."""
     rl_loss: float
     ce_loss: float
     kl_loss: float
     value_loss: float
     ratio_max: float
+    logprob_difference: float
     num_clipped: int
     num_rl_tokens: int
     num_tokens: int
@@ -120,7 +126,7 @@ class Learner:
         for parameter in (*self.parameters, *self.critic_parameters):
             parameter.grad = None
         totals = {"rl": 0.0, "ce": 0.0, "kl": 0.0, "value": 0.0}
-        ratio_max, num_clipped, num_rl, num_tokens, flops = 1.0, 0, 0, 0, 0.0
+        ratio_max, difference, num_clipped, num_rl, num_tokens, flops = 1.0, 0.0, 0, 0, 0, 0.0
         for examples, host in self._passes(batch.examples):
             micro = host.to(self.device)
             hidden_ND = self._hidden(self.model, micro)
@@ -154,6 +160,8 @@ class Learner:
             for name, value in (("rl", rl), ("ce", ce), ("kl", kl)):
                 totals[name] += float(value.detach())
             ratio_max = max(ratio_max, float(policy.ratio_max))
+            apart_N = (policy_N.detach() - micro.old_logprobs_N)[is_rl_N]
+            difference = max(difference, logprob_difference(apart_N, micro.row_N[is_rl_N]))
             num_clipped += int(policy.num_clipped)
             num_rl += int(micro.is_rl_N.sum())
             num_tokens += sum(micro.lengths)
@@ -163,11 +171,13 @@ class Learner:
         flat = torch.cat([_grad(p).reshape(-1) for p in everyone]).float().cpu().numpy()
         return Gradient(
             flat=flat,
+            checksum=checksum(torch.from_numpy(flat).split(PORTION)),
             rl_loss=totals["rl"],
             ce_loss=totals["ce"],
             kl_loss=totals["kl"],
             value_loss=totals["value"],
             ratio_max=ratio_max,
+            logprob_difference=difference,
             num_clipped=num_clipped,
             num_rl_tokens=num_rl,
             num_tokens=num_tokens,
@@ -314,18 +324,21 @@ class Learner:
         """Take one optimizer step with the sum of all workers' gradients.
 
         A zero gradient (no informative group, nothing replayed) changes neither weights nor momentum: Muon would make a
-        full-sized step from old momentum. Raises WorkerError for a gradient that is not finite, without a step.
+        full-sized step from old momentum. Raises UpdateFault, without a step, for a gradient that is not finite and one
+        that has changed on its way.
         """
-        flat = torch.from_numpy(gradients[0].flat.copy())
-        for gradient in gradients[1:]:
-            flat += torch.from_numpy(np.array(gradient.flat))
+        flat: Tensor | None = None
+        for gradient in gradients:
+            own = torch.from_numpy(np.array(gradient.flat))
+            if checksum(own.split(PORTION)) != gradient.checksum:
+                raise UpdateFault("a gradient has changed between the worker that made it and one that applies it")
+            flat = own if flat is None else flat.add_(own)
+        assert flat is not None, "every worker gives a gradient"
         size = sum(parameter.numel() for parameter in self.parameters)
         policy, critic = flat[:size], flat[size:]
         norm, critic_norm = float(policy.norm()), float(critic.norm())
         if not np.isfinite(norm) or not np.isfinite(critic_norm):
-            raise WorkerError(
-                "the gradient is not finite; lower the step's learning rate and start a new lineage with --lineage NAME"
-            )
+            raise UpdateFault("the gradient is not finite")
         for part, length in ((policy, norm), (critic, critic_norm)):
             if length > grad_clip:
                 part *= grad_clip / length
@@ -343,6 +356,7 @@ class Learner:
             value_loss=sum(g.value_loss for g in gradients),
             grad_norm=norm,
             ratio_max=max(g.ratio_max for g in gradients),
+            logprob_difference=max(g.logprob_difference for g in gradients),
             clip_fraction=sum(g.num_clipped for g in gradients) / max(num_rl, 1),
             num_tokens=sum(g.num_tokens for g in gradients),
             flops=sum(g.flops for g in gradients),

@@ -92,6 +92,17 @@ def _exp(log_ratio_N: Tensor) -> Tensor:
     return torch.exp(log_ratio_N - (log_ratio_N.detach() - MAX_LOG_RATIO).clamp(min=0))
 
 
+def logprob_difference(apart_N: Tensor, row_N: Tensor) -> float:
+    """Return the largest mean over a sequence's tokens of |difference of log-probabilities|; 0 without tokens.
+
+    Infinite where a difference is no number.
+    """
+    if not len(apart_N):
+        return 0.0
+    mean_N = _of_sequence(apart_N.abs(), row_N, mean=True)
+    return float(mean_N.nan_to_num(nan=torch.inf).max())
+
+
 def _of_sequence(values_N: Tensor, row_N: Tensor, *, mean: bool) -> Tensor:
     """Return each token's sum, or mean, of the values of its sequence."""
     _, inverse_N, counts_S = torch.unique_consecutive(row_N, return_inverse=True, return_counts=True)

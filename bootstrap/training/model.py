@@ -5,7 +5,7 @@ A folder travels as a mapping from file name to content, so a worker on another 
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import safetensors.torch
@@ -263,6 +263,12 @@ def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, passed
         **(passed_on or tokenizer_files(tokenizer)),
     }
     return Checkpoint(fingerprint=fingerprint_safetensors(weights), files=files)
+
+
+def checksum(tensors: Iterable[Tensor]) -> int:
+    """Return the sum of floats read as integers, which every flipped bit changes."""
+    as_integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return sum(int(one.contiguous().view(as_integers[one.element_size()]).sum(dtype=torch.int64)) for one in tensors)
 
 
 def generation_json(model: PreTrainedModel) -> bytes:

@@ -74,6 +74,12 @@ class InferenceCopy:
             for name, mine in matrices(self.model).items():
                 mine.weight.copy_(sources[name].weight)
 
+    def is_current(self) -> bool:
+        """Whether every matrix is the source's, rounded."""
+        sources = matrices(self.source)
+        mine = matrices(self.model).items()
+        return all(torch.equal(module.weight, sources[name].weight.to(module.weight.dtype)) for name, module in mine)
+
 
 def sharing(model: PreTrainedModel) -> PreTrainedModel:
     """Return a second model over the same parameter tensors; replacing a parameter in one keeps the other unchanged."""

@@ -9,7 +9,7 @@ from support import tiny
 from support.lineage_factory import PROMOTED, REJECTED, UNGATED, build
 
 from bootstrap.config.conflicts import Conflicts
-from bootstrap.config.guards import DEFAULT_GUARDS, RANGES, Guard
+from bootstrap.config.guards import DEFAULT_GUARDS, LATER_GUARDS, RANGES, Guard
 from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.guards import apply_guards, distrusted, findings
 from bootstrap.ledger_records import Annotations, Decision, DiagnosticMetric, Diagnostics, Edge, Generation, GuardAction
@@ -127,8 +127,26 @@ def test_generation_0_is_never_rejected() -> None:
 
 
 def test_default_guards_only_warn_and_watch_each_metric_but_one() -> None:
-    assert {one.action for one in DEFAULT_GUARDS} == {GuardAction.WARN}
-    assert set(DiagnosticMetric) - {one.metric for one in DEFAULT_GUARDS} == {DiagnosticMetric.DISTINCT_ANSWERS}
+    defaults = (*DEFAULT_GUARDS, *LATER_GUARDS)
+    assert {one.action for one in defaults} == {GuardAction.WARN}
+    assert set(DiagnosticMetric) - {one.metric for one in defaults} == {DiagnosticMetric.DISTINCT_ANSWERS}
+
+
+def test_the_jump_of_accuracy_is_watched_in_every_recipe_with_guards_and_is_no_part_of_older_identities() -> None:
+    own = guard("accuracy_jump", max=0.5, action="stop")
+    assert tiny.recipe().all_guards == (*DEFAULT_GUARDS, *LATER_GUARDS)
+    assert tiny.recipe(guards=[guard(max=0.2).model_dump()]).all_guards == (guard(max=0.2), *LATER_GUARDS)
+    assert tiny.recipe(guards=[own.model_dump()]).all_guards == (own,)
+    assert tiny.recipe(guards=[]).all_guards == ()
+    assert "accuracy_jump" not in str(tiny.recipe().identity())
+
+
+def test_a_jump_of_accuracy_is_recorded_where_it_breaks_its_bound() -> None:
+    assert findings(Diagnostics(), LATER_GUARDS, accuracy_jump=0.02) == ()
+    broken = findings(Diagnostics(), LATER_GUARDS, accuracy_jump=0.25)
+    assert [str(one) for one in broken] == ["accuracy_jump 0.25 is above 0.02 (warn)"]
+    assert Diagnostics(findings=broken).value(DiagnosticMetric.ACCURACY_JUMP) == 0.25
+    assert Diagnostics().value(DiagnosticMetric.ACCURACY_JUMP) is None
 
 
 @pytest.mark.parametrize(

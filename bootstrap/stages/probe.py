@@ -1,0 +1,193 @@
+"""The probe before a commit: do the verifiers that judged a generation still tell right answers from wrong ones?
+
+    held-out prompts drawn for this generation --> right, wrong, hostile answers --> the verifiers at work --> verdicts
+
+A verifier is proven when it is opened (`verifiers.py`), and its state may turn afterwards: a server that answers
+another way, a plug-in's counter, a process that ran out of something. So the same objects, with the processes behind
+them, are asked once more before what they judged is committed. A verifier that computes may misjudge nothing; one that
+asks a model, or is a plug-in, may misjudge up to `TOLERATED` of the answers, since other prompts come each time.
+
+Verdicts that a killed run left were never vouched for by its verifiers, so a share of them is judged again
+(`judged_again.py`).
+
+Where one fails, all verdicts of the generation are worth nothing, and the stages that hold them are thrown away with
+the replies that judges have kept, so that a later run does not take them over.
+
+Left out: answers that are right under lax settings, as the right one inside other text (`scoring/conformance.py`).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from bootstrap.config.answers import VerifierSettings
+from bootstrap.config.models import roles
+from bootstrap.errors import VerifierDrift
+from bootstrap.prompts.task import Task
+from bootstrap.records import Status
+from bootstrap.scoring.conformance import hostile
+from bootstrap.scoring.judge import CACHE_FOLDER as REPLIES
+from bootstrap.scoring.sanity import NUM_VOTES, Case
+from bootstrap.scoring.verifier import PATIENCE, Answer, Judgement, Verifier, printable
+from bootstrap.seeds import derive_seed, generator
+from bootstrap.stages.context import Context, Meter, Plan
+from bootstrap.stages.judged_again import changed_verdicts
+from bootstrap.stages.readable import part_of
+from bootstrap.store.artifacts import Artifact
+
+CASES = 8
+"""Prompts of each part of a task, each with its right and wrong answers."""
+HOSTILE_CASES = 3
+"""Of them, those with hostile answers too: a hostile text is a right answer by chance to one of them, not to all."""
+SUITE = 64
+"""Held-out prompts of a level that they are drawn from."""
+LONGEST = 2000
+"""Characters of a hostile answer; longer ones try a verifier's limits, not its judgement."""
+COSTLY = "a power tower"
+"""The hostile answer that does so by the time that it takes."""
+TOLERATED = 0.1
+"""Share of answers that a verifier which is not a function of the answer may misjudge."""
+CHANGED = 0.02
+"""Share of stored verdicts that may be others: of a program at its limit of time, as few as these."""
+JUDGED = ("step", "evaluate", "diagnostics")
+"""Kinds of artifacts that hold verdicts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Trial:
+    """One answer whose verdict is known."""
+
+    case: Case
+    text: str
+    kind: str
+    """right, wrong, or the name of a hostile answer."""
+
+
+def probe_again(context: Context, plan: Plan, judged: Iterable[Artifact], *, meter: Meter) -> None:
+    """Probe every verifier that has judged in this generation, with answers drawn for it.
+
+    `judged`: the artifacts that hold its verdicts. Raises VerifierDrift for a verifier that misjudges the answers, or
+    judges what an earlier process left otherwise, after throwing away what the generation's stages have stored.
+    """
+    recipe, judges = context.recipe, list[tuple[VerifierSettings, Verifier, Task]]()
+    judges.append((recipe.verifier_of(plan.number), context.verifier, context.task))
+    if context.eval_verifier is not context.verifier:
+        judges.append((recipe.eval_verifier, context.eval_verifier, context.task))
+    judges += [(w.settings.verifier, w.verifier, w.task) for w in context.panel.values()]
+    for settings, verifier, task in judges:
+        if roles(settings) and not plan.asked:
+            # It asks generations of the lineage, and none is bound: it has judged nothing.
+            continue
+        seed = derive_seed(recipe.seed, "commit probe", plan.number)
+        with meter.clock("score"):
+            fault, probed = _probe(settings, verifier, task, seed=seed)
+        meter.note("num_probed", probed)
+        # Beside the generation's own work, whose counts are those of its answers.
+        for flops in context.models.take_compute().flops.values():
+            meter.note("num_probe_flops", flops)
+        if fault:
+            raise _drift(context, plan, verifier, f"fails the probe before its commit: {fault}")
+    for artifact in judged:
+        for settings, verifier, share in changed_verdicts(context, plan, artifact):
+            if share > max(tolerated(settings), CHANGED):
+                raise _drift(
+                    context,
+                    plan,
+                    verifier,
+                    f"judges {share:.1%} of the verdicts that an earlier run left otherwise than that run did",
+                )
+
+
+def _drift(context: Context, plan: Plan, verifier: Verifier, finding: str) -> VerifierDrift:
+    """Throw away the verdicts of the generation in progress, with the replies of judges, and return the error."""
+    store = context.store
+    store.clear_work()
+    store.discard_uncommitted(JUDGED)
+    store.forget(REPLIES)
+    return VerifierDrift(
+        f"verifier {verifier.name} {verifier.version} has judged generation {plan.number} and {finding}. The "
+        "generation is not committed, and its verdicts are thrown away. Mend what the verifier depends on (its server, "
+        f"its code, its machine), then run the same command again: it grows generation {plan.number} anew"
+    )
+
+
+def _probe(settings: VerifierSettings, verifier: Verifier, task: Task, *, seed: int) -> tuple[str, int]:
+    """Return what a verifier misjudged, empty for nothing or what is tolerated, and the number of answers."""
+    misjudged, probed = list[str](), 0
+    for part in task.parts if task.settings.part_names is not None else ("",):
+        one = part_of(verifier, part)
+        if one.judges in ("form", "nothing"):
+            continue
+        trials = list(_trials(_cases(task, part, seed=seed)))
+        found = list(zip(trials, _judged(one, trials), strict=True))
+        probed += len(trials)
+        misjudged += _misjudged(found)
+    if len(misjudged) > tolerated(settings) * probed:
+        return f"{misjudged[0]} ({len(misjudged)} of {probed} answers are misjudged)", probed
+    return "", probed
+
+
+def tolerated(settings: VerifierSettings) -> float:
+    """Return the share of answers that a verifier may misjudge: none where a verdict is a function of the answer."""
+    return 0.0 if settings.judges_alone and not any(tolerated(part) for _, part in settings.parts()) else TOLERATED
+
+
+def _cases(task: Task, part: str, *, seed: int) -> list[Case]:
+    """Return cases of held-out prompts drawn by `seed` from one part's base levels."""
+    levels = range(1, task.settings.base_level + 1)
+    suites = [prompt for level in levels for prompt in task.heldout_of(part, level, SUITE)]
+    drawn = generator(seed, part).sample(suites, min(CASES, len(suites)))
+    return [
+        Case(prompt=p.text, reference=task.reference(p), right=task.solution(p), wrong=task.wrong_answers(p))
+        for p in drawn
+    ]
+
+
+def _trials(cases: Sequence[Case]) -> Iterator[_Trial]:
+    for place, case in enumerate(cases):
+        yield _Trial(case=case, text=case.right, kind="right")
+        yield from (_Trial(case=case, text=text, kind="wrong") for text in case.wrong)
+        if place < HOSTILE_CASES:
+            yield from (
+                _Trial(case=case, text=text, kind=name)
+                for name, text in hostile(case)
+                if name != COSTLY and len(text) <= LONGEST and case.right not in text and case.reference not in text
+            )
+
+
+def _judged(verifier: Verifier, trials: Sequence[_Trial]) -> list[Judgement]:
+    """Return the judgement of each trial's answer; one of a group stands among right answers, as when it was opened."""
+    votes = NUM_VOTES if verifier.judges == "group" else 0
+    answers = [
+        Answer(
+            prompt=trial.case.prompt,
+            text=text,
+            reference=trial.case.reference,
+            num_tokens=len(text) + 1,
+            group=f"probe.{place}",
+            patience=PATIENCE if trial.kind in ("right", "wrong") else 1,
+        )
+        for place, trial in enumerate(trials)
+        for text in (trial.text, *[trial.case.right] * votes)
+    ]
+    return verifier.judge(answers)[:: votes + 1]
+
+
+def _misjudged(found: Sequence[tuple[_Trial, Judgement]]) -> list[str]:
+    """Return the misjudged answers in words; a hostile one only where all of its kind are taken for right."""
+    rewards = {id(trial.case): judgement.reward for trial, judgement in found if trial.kind == "right"}
+    told, hostile_ones = list[str](), dict[str, list[str]]()
+    for trial, judgement in found:
+        verdict = f"{judgement.status} ({printable(judgement.reason)})"
+        earned, right = judgement.reward, rewards[id(trial.case)]
+        paid = earned is not None and right is not None and earned >= right
+        if trial.kind == "right":
+            if judgement.status is not Status.PASS:
+                told.append(f"the right answer {printable(trial.text)!r} got {verdict}")
+        elif trial.kind == "wrong":
+            if judgement.status is not Status.FAIL or paid:
+                told.append(f"the wrong answer {printable(trial.text)!r} got {verdict}, reward {earned}")
+        else:
+            taken = judgement.status is Status.PASS or paid
+            sentence = f"a hostile answer ({trial.kind}) got {verdict}, reward {earned}"
+            hostile_ones.setdefault(trial.kind, []).append(sentence if taken else "")
+    return [*told, *(kind[0] for kind in hostile_ones.values() if all(kind))]
