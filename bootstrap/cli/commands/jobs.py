@@ -39,6 +39,7 @@ def submit(
     ] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show the job's log until it ends.")] = True,
     past_guards: options.PastGuards = False,
+    trust_plugins: options.TrustPlugins = None,
 ) -> None:
     """Submit a recipe as a Ray job and follow its log.
 
@@ -50,9 +51,11 @@ def submit(
       bootstrap submit pipelines/addition.yaml generations.count=12 --address http://head:8265 --store /shared/runs
     """
     address = _required(address)
-    from bootstrap.cli.stores import check_name
+    from bootstrap.cli.trust import trust
     from bootstrap.config.load import load_recipe
+    from bootstrap.store.names import check_name
 
+    trust(trust_plugins, elsewhere=True)
     # A faulty recipe is refused at once, before Ray's client takes its seconds to load.
     load_recipe(recipe, overrides or [], check_folders=False)
     from bootstrap.cluster.submit import submit_recipe
@@ -62,7 +65,7 @@ def submit(
         address=address,
         overrides=overrides or [],
         store=store,
-        lineage=None if lineage is None else check_name(lineage),
+        lineage=None if lineage is None else check_name(lineage, None),
         workers=workers,
         submission_id=submission_id,
         follow=follow,
