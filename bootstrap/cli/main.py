@@ -120,7 +120,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     except BootstrapError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        output.complain(str(error))
         return error.exit_code
     except TyperException as error:
         message = error.format_message()
@@ -128,7 +128,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             # Called without arguments, typer's "error" is the help itself.
             print(message)
             return 0
-        print(f"error: {message.rstrip('.')}; see `{command('--help')}`", file=sys.stderr)
+        output.complain(f"{message.rstrip('.')}; see `{command('--help')}`")
         return error.exit_code
     if code == INTERRUPTED:
         print("stopped; run the same command again to continue", file=sys.stderr)

@@ -1,4 +1,10 @@
-"""Numbers, tables and names as people read them, and foreign text made harmless for Markdown and for MLflow's keys."""
+"""Numbers, tables and names as people read them, and foreign text made harmless, for each place by one function.
+
+terminal, plain files       `visible`, and `one_line` where a line feed would begin a line of its own
+Markdown, HTML in it        `plain`
+MLflow                      `mlflow_value` for tags and params, `mlflow_key` for their keys and metrics' names
+our HTML page               no function: its script sets texts, never markup (`page/inline.py` embeds the data)
+"""
 
 import re
 from collections.abc import Sequence
@@ -72,6 +78,8 @@ def plain(text: str, *, limit: int = 2000) -> str:
 
 def visible(text: str, *, keep: str = "\n") -> str:
     """Return foreign text for a terminal or a file: control characters but those in `keep` are escaped."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -79,6 +87,14 @@ def one_line(text: str, *, limit: int = 300) -> str:
     """Return foreign text as one bounded line, control characters escaped."""
     shown = visible(text[: limit + 1], keep="")
     return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
+
+def mlflow_value(text: str, *, limit: int | None = None) -> str:
+    """Return foreign text as MLflow's tags and params hold it: control characters escaped, at most `limit` characters.
+
+    A database may refuse them, and clients print such values on terminals.
+    """
+    return visible(text[:limit], keep="")[:limit]
 
 
 def mlflow_key(name: str) -> str:

@@ -33,7 +33,8 @@ def fork(
       bootstrap fork quickstart@champion distilled --recipe pipelines/reversal.yaml
     """
     from bootstrap.cli.fork import fork_lineage
+    from bootstrap.cli.render import tell
     from bootstrap.cli.trust import trust
 
     trusted = trust(trust_plugins)
-    print(fork_lineage(source, name, overrides or [], recipe_path=recipe, store=store, trusted=trusted))
+    tell(fork_lineage(source, name, overrides or [], recipe_path=recipe, store=store, trusted=trusted))

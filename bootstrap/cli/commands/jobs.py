@@ -7,6 +7,7 @@ import typer
 from bootstrap.cli import output
 from bootstrap.cli.commands import options
 from bootstrap.errors import RecipeError
+from bootstrap.lineage.text import visible
 
 SubmissionId = Annotated[str, typer.Argument(metavar="ID", help="A job's submission id, as `bootstrap jobs` lists it.")]
 StoreOnCluster = Annotated[
@@ -139,6 +140,6 @@ def _required(address: str | None) -> str:
 
 def _echo(line: str) -> None:
     """Print a line of a job's log. Raises JobEnded, as at Ctrl-C, once nobody reads what is printed."""
-    print(line, flush=True)
+    print(visible(line, keep="\n\t"), flush=True)
     if not output.is_read():
         raise JobEnded(0)
