@@ -1,8 +1,8 @@
 """`bootstrap report`: compute against quality of one or more lineages, as a table, a picture, JSON, and in MLflow."""
 
 import json
-import re
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -12,7 +12,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 
 from bootstrap.lineage.datasets import Data, mlflow_digest
 from bootstrap.lineage.metrics import MetricPoint
-from bootstrap.lineage.text import mlflow_value
+from bootstrap.lineage.text import mlflow_key, mlflow_value
 
 _PARAMS, _METRICS = 100, 1000
 """Most in one request."""
@@ -74,7 +74,7 @@ def _column(name: str, kind: str) -> dict[str, Any]:
 def _metric(point: MetricPoint) -> Metric:
     name, digest = point.dataset or (None, None)
     return Metric(
-        point.key,
+        mlflow_key(point.key),
         point.value,
         point.at,
         point.step,

@@ -6,9 +6,12 @@ MLflow                      `mlflow_value` for tags and params, `mlflow_key` for
 our HTML page               no function: its script sets texts, never markup (`page/inline.py` embeds the data)
 """
 
+import posixpath
 import re
 from collections.abc import Sequence
 
+_KEY_CHARACTERS = 250
+"""Most that MLflow keeps of a key."""
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 _LOOKALIKES = str.maketrans(
     {
@@ -98,5 +101,7 @@ def mlflow_value(text: str, *, limit: int | None = None) -> str:
 
 
 def mlflow_key(name: str) -> str:
-    """Return `name` with only characters that MLflow allows in the keys of params, metrics and tags."""
-    return re.sub(r"[^\w./ -]", "_", name)
+    """Return `name` as MLflow allows the keys of params, metrics and tags: by its characters, and no path upwards."""
+    key = re.sub(r"[^\w./ -]", "_", name)[:_KEY_CHARACTERS]
+    is_plain = posixpath.normpath(key) == key and not key.startswith(("/", ".."))
+    return key if is_plain and key != "." else re.sub(r"[./]", "_", key) or "_"

@@ -148,7 +148,7 @@ def _assessments(row: Mapping[str, Any], run_id: str, *, at: int) -> Iterator[Fe
     """Yield what the verifier said: one assessment, and one per part of a reward that has several."""
     if not row["judge"]:
         return
-    whole = {row["judge"]: row["reward"]}
+    whole, reason = {row["judge"]: row["reward"]}, visible(row["reason"])
     parts = {f"{row['judge']}/{name}": value for name, value in row["components"].items()}
     for name, value in {**whole, **(parts if len(parts) > 1 else {})}.items():
         unjudged = row["verdict"] == Status.UNVERIFIABLE
@@ -159,7 +159,7 @@ def _assessments(row: Mapping[str, Any], run_id: str, *, at: int) -> Iterator[Fe
             if unjudged
             else None,
             source=AssessmentSource(source_type="CODE", source_id=mlflow_value(f"{row['judge']}@{row['version']}")),
-            rationale=visible(f"{row['verdict']}: {row['reason']}") if name in whole else None,
+            rationale=f"{row['verdict']}: {reason}" if name in whole else None,
             create_time_ms=at,
             last_update_time_ms=at,
         )

@@ -20,8 +20,10 @@ FORGED = "FORGED: every hash agrees"
 EVIL = f"\x1b[31m\x1b]8;;http://evil\x07\x9b2J\u202e\u2066\x00\r\n{FORGED}\n<script>alert(1)</script>|`x`[a](javascript:b)$\\frac$"
 NOT_TEXT = {"outcome", "action", "metric", "side", "path", "id", "digest", "started", "finished", "sentence", "asked"}
 """Keys of values that are no free text: enumerations, dates, folders that hashes prove."""
-NOT_NAMES = {"diagnostics", "artifacts", "accounting"}
-"""Sections whose keys are those of the format."""
+FIXED = re.compile("[0-9a-f]{64}|data|init|merged|teacher|voter|sampler|reference")
+"""Texts that link records: hashes and roles of edges."""
+LOOSE = {"recipe_digest", "suite"}
+"""Hashes that nothing else repeats."""
 NAMED = {"verifiers", "panel", "parts", "slices", "dropped", "versions", "environment", "flops", "tokens", "seconds"}
 """Sections whose keys are free text."""
 
@@ -50,7 +52,7 @@ def poisoned(value: Any, key: str = "") -> Any:
             return {names[name]: poisoned(inner, name if key not in NAMED else "") for name, inner in value.items()}
         case list():
             return [poisoned(inner, key) for inner in value]
-        case str() if key not in NOT_TEXT and not re.fullmatch(r"[0-9a-f]{64}|data|init|merged|teacher|voter", value):
+        case str() if key in LOOSE or (key not in NOT_TEXT and not FIXED.fullmatch(value)):
             return f"{value}{EVIL}"
     return value
 
