@@ -79,8 +79,8 @@ def publish(
     named = entries[0].generation.lineage
     if not named.isprintable():
         raise StoreCorrupt(
-            f"the records in {root} name their lineage {one_line(named)}, with control characters, and MLflow shows names "
-            "as they are; nothing is published"
+            f"the records in {root} name their lineage {one_line(named)}, with control characters, and MLflow shows "
+            "names as they are; nothing is published"
         )
     name = tracking.experiment_name(named, experiment)
     outbox = Outbox(root, tracking_uri=tracking_uri, experiment=name)

@@ -59,8 +59,10 @@ class Registry:
                 self._client.create_registered_model(
                     self.name,
                     tags={"bootstrap.lineage": self.lineage, **owner},
-                    description=f"Generations of {plain(self.lineage)}; the alias champion is what the lineage delivers, and "
-                    "the alias gen-N is generation N (version numbers are not generation numbers).",
+                    description=(
+                        f"Generations of {plain(self.lineage)}; the alias champion is what the lineage delivers, and the "
+                        "alias gen-N is generation N (version numbers are not generation numbers)."
+                    ),
                 )
                 return True
             except MlflowException as error:
