@@ -48,12 +48,11 @@ def load_recipe(
 ) -> Recipe:
     """Return the recipe in the file `path` with `overrides` (`key.sub=value`, values in YAML).
 
-    Its plug-ins are trusted (`plugins.trust`) unless a lineage remembers it or it lies in a store.
-    The file may be the `recipe.json` of a lineage, which names the folder that its relative paths start at. Hashes of
-    tasks' files and of the user's own code become part of the recipe. `check_folders` False skips the folders and files
-    that it names, for a recipe that runs on a machine with other disks. `context`: tokens that the model of a fork's
-    origin holds, if it is pretrained. Raises RecipeError with every problem, each
-    with file and line (or override), place and remedy.
+    Its plug-ins are trusted (`plugins.trust`) unless a lineage remembers it or it lies in a store. The
+    file may be the `recipe.json` of a lineage, which names the folder that its relative paths start at. Hashes of
+    tasks' files and of the user's own code become part of the recipe. `check_folders` False skips the folders and files that it names, for a recipe that runs on a machine with other
+    disks. `context`: tokens that the model of a fork's origin holds, if it is pretrained. Raises RecipeError with every
+    problem, each with file and line (or override), place and remedy.
     """
     source = _read(Path(path))
     for override in overrides:
@@ -77,11 +76,12 @@ def load_recipe(
 
 
 def lies_in_store(path: Path | str) -> bool:
-    """Whether a file lies in a lineage's folder, beside lineages, or anywhere below; links are followed too."""
+    """Whether a file lies beside lineages, or in the folder of one, however deep; links are followed too."""
+    places = Path(path).absolute(), Path(path).resolve()
     return any(
-        (folder / HEADER).is_file() or next(folder.glob(f"*/{HEADER}"), None) is not None
-        for place in (Path(path).absolute(), Path(path).resolve())
-        for folder in place.parents
+        any((folder / HEADER).is_file() for folder in place.parents)
+        or next(place.parent.glob(f"*/{HEADER}"), None) is not None
+        for place in places
     )
 
 

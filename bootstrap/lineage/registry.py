@@ -60,8 +60,8 @@ class Registry:
                     self.name,
                     tags={"bootstrap.lineage": self.lineage, **owner},
                     description=(
-                        f"Generations of {plain(self.lineage)}; the alias champion is what the lineage delivers, and the "
-                        "alias gen-N is generation N (version numbers are not generation numbers)."
+                        f"Generations of {plain(self.lineage)}; the alias champion is what the lineage delivers, and "
+                        "the alias gen-N is generation N (version numbers are not generation numbers)."
                     ),
                 )
                 return True
