@@ -48,11 +48,11 @@ def load_recipe(
 ) -> Recipe:
     """Return the recipe in the file `path` with `overrides` (`key.sub=value`, values in YAML).
 
-    Its plug-ins are trusted (`plugins.trust`) unless a lineage remembers it or it lies in a store. The
-    file may be the `recipe.json` of a lineage, which names the folder that its relative paths start at. Hashes of
-    tasks' files and of the user's own code become part of the recipe. `check_folders` False skips the folders and files that it names, for a recipe that runs on a machine with other
-    disks. `context`: tokens that the model of a fork's origin holds, if it is pretrained. Raises RecipeError with every
-    problem, each with file and line (or override), place and remedy.
+    Its plug-ins are trusted (`plugins.trust`) unless a lineage remembers it or it lies in a store. The file may be the
+    `recipe.json` of a lineage, which names the folder that its relative paths start at. Hashes of tasks' files and of
+    the user's own code become part of the recipe. `check_folders` False skips the folders and files that it names, for
+    a recipe that runs on a machine with other disks. `context`: tokens that the model of a fork's origin holds, if it
+    is pretrained. Raises RecipeError with every problem, each with file and line (or override), place and remedy.
     """
     source = _read(Path(path))
     for override in overrides:
