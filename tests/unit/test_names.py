@@ -18,7 +18,12 @@ REFUSED = {
     "the store keeps something else": ["mlflow.db", "MLflow.DB", "mlflow.db-wal", "mlflow-artifacts"],
     "differs from 'addition' by case alone": ["Addition", "ADDITION"],
 }
-RECIPE = "{{name: {name}, task: {{type: addition}}, generations: {{steps: [{{type: rl}}]}}}}"
+RECIPE = """\
+name: mlflow-artifacts
+task: {type: addition}
+base: {steps: [{type: sft, updates: 6}]}
+generations: {steps: [{type: rl}]}
+"""
 
 
 @pytest.fixture
@@ -48,7 +53,7 @@ def test_a_lineage_that_is_there_opens_by_the_name_that_it_has(store: Path) -> N
 
 
 def test_every_command_that_makes_a_lineage_asks(store: Path, tmp_path: Path) -> None:
-    (tmp_path / "recipe").write_text(RECIPE.format(name="mlflow-artifacts"))
+    (tmp_path / "recipe").write_text(RECIPE)
     kept = {path.name for path in store.iterdir()}
     filled = {"store": store} | {name: tmp_path / name for name in ("recipe", "copy", "other")}
     where = ("--store", "{store}")
