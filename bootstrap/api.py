@@ -13,15 +13,16 @@ question loads what it needs when it is asked, since tables take a third of a se
 Left out: growing lineages (`bootstrap run`), and what a terminal shows (`cli/answers.py`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from bootstrap import plugins
 from bootstrap.errors import RecipeError
 from bootstrap.ledger_records import Generation
-from bootstrap.lineage.questions.grown import Grown, plugins_of
+from bootstrap.lineage.questions.grown import Grown
 from bootstrap.store.ledger import Entry
 
 if TYPE_CHECKING:
@@ -197,30 +198,26 @@ class Lineage:
         generation: str | int = "champion",
         *,
         into: str | Path | None = None,
-        run_plugins: bool = False,
+        trust_plugins: Iterable[str] = (),
         make_pool: "Callable[[Recipe, int, Path], Pool] | None" = None,
         observe: "Callable[[Event], None] | None" = None,
     ) -> "Reproduction":
         """Make a generation again from its record in a scratch store, and compare the two.
 
-        `into`: folder of the scratch store, which stays; by default a temporary one, which does not. `run_plugins`:
-        agree that code which the stored recipe names runs with all your rights. `make_pool`: makes the workers, given
-        the recipe, their number and the lineage's folder; by default they work in this process. `observe`: called with
+        `into`: folder of the scratch store, which stays; by default a temporary one, which does not. `trust_plugins`:
+        code that may run with all your rights, as the stored recipe names it. `make_pool`: makes the workers, given the
+        recipe, their number and the lineage's folder; by default they work in this process. `observe`: called with
         events of the progress. Raises RecipeError for an unknown generation, a folder in use, a remembered recipe that
-        is not the header's or has plug-ins that are not agreed to; StoreError, StoreCorrupt, VerifierError,
+        is not the header's, or a plug-in that is not trusted; StoreError, StoreCorrupt, VerifierError,
         WorkerError.
         """
         from bootstrap.reproduction import as_recorded, check_scratch, reproduce
 
         grown, name = self._located(generation)
         node, recalled = grown.find(name), _recalled(grown)
-        if not run_plugins and (named := sorted(set(plugins_of(recalled.model_dump(mode="json"))))):
-            raise RecipeError(
-                f"the recipe of lineage {grown.name} names code of its author's own ({', '.join(named)}), which would "
-                "run with all your rights; look at it, then agree with --run-plugins"
-            )
         recipe = as_recorded(recalled, node)
-        with _folder(into) as scratch:
+        with plugins.trusting_only(trust_plugins), _folder(into) as scratch:
+            plugins.require_trust(plugins.plugins_of(recipe.model_dump(mode="json")))
             check_scratch(grown, scratch)
             with (make_pool or _local)(recipe, node.num_workers, scratch) as pool:
                 return reproduce(

@@ -1,15 +1,23 @@
 """Plug-ins, functions and classes of the user's own: how a recipe names one, how it is found, its source's meaning.
 
 A recipe names it as `module:name` or by an entry point of an installed package. It runs in the driver's process with
-all its rights. Left out: the arguments and results of each kind (`scoring/plugin.py`, `prompts/plugin.py`,
+all its rights, so `Kind.find`, which alone imports one, refuses what no person has named to this process:
+
+    a recipe file of the person's own (config/load.py) ----\
+    a verifier on the command line (config/load.py) --------> trust() ---> Kind.find() ---> import
+    --trust-plugins (cli/trust.py), Lineage.reproduce ------/
+
+Left out: the arguments and results of each kind (`scoring/plugin.py`, `prompts/plugin.py`,
 `training/algorithms/plugin.py`, `stages/plugin.py`).
 """
 
 import importlib
+import importlib.machinery
 import inspect
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from math import isfinite
@@ -17,12 +25,78 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from bootstrap.errors import BootstrapError
+from bootstrap.errors import BootstrapError, RecipeError
 from bootstrap.meaning import meaning_of, spec_of
 
 USES = r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$"
 """`module:name`, or the name of an entry point."""
+TRUST = "--trust-plugins"
+"""Option by which a command line names a plug-in that may be imported."""
 _LIBRARIES = {Path(place).resolve() for place in sysconfig.get_paths().values()}
+_trusted: set[str] = set()
+"""Plug-ins that may be imported in this process, as recipes name them. Other processes begin with none."""
+
+
+class UntrustedPlugin(RecipeError):
+    """A plug-in that a stored recipe names, and no person has named to this process."""
+
+
+def trust(names: Iterable[str]) -> None:
+    """Let the plug-ins of these names be imported in this process."""
+    _trusted.update(names)
+
+
+@contextmanager
+def trusting_only(names: Iterable[str] = ()) -> Iterator[None]:
+    """Within the block, let these plug-ins alone be imported, and those that `trust` adds there."""
+    before = set(_trusted)
+    _trusted.clear()
+    _trusted.update(names)
+    try:
+        yield
+    finally:
+        _trusted.clear()
+        _trusted.update(before)
+
+
+def plugins_of(settings: Any) -> Iterator[str]:
+    """Yield what a recipe's settings, as JSON data, name of a user's own code: `module:name` or an entry point."""
+    match settings:
+        case dict():
+            if settings.get("type") == "plugin" and isinstance(settings.get("uses"), str):
+                yield settings["uses"]
+            for inner in settings.values():
+                yield from plugins_of(inner)
+        case list():
+            for inner in settings:
+                yield from plugins_of(inner)
+
+
+def require_trust(names: Iterable[str]) -> None:
+    """Raise UntrustedPlugin, with the remedy, unless all these plug-ins may be imported."""
+    refused = sorted(set(names) - _trusted)
+    if not refused:
+        return
+    files = [f"{name} ({file_of(name) or 'not found from here'})" for name in refused]
+    raise UntrustedPlugin(
+        f"a stored recipe names code that would run with all your rights: {', '.join(files)}. Read it first; then "
+        f"agree with {' '.join(f'{TRUST} {name}' for name in refused)}, or name a recipe file of your own that uses it"
+    )
+
+
+def file_of(uses: str) -> Path | None:
+    """Return the file of a plug-in's module, without importing anything; None where there is none."""
+    if ":" not in uses:
+        offered = [one.value for one in entry_points(name=uses) if one.group.startswith("bootstrap.")]
+        uses = offered[0] if offered else uses
+    parts, found, places = uses.partition(":")[0].split("."), None, [*sys.path, str(Path.cwd())]
+    for length in range(1, len(parts) + 1):
+        # Of each package in turn, since `importlib.util.find_spec` imports the packages above a module.
+        found = importlib.machinery.PathFinder.find_spec(".".join(parts[:length]), places)
+        if found is None:
+            return None
+        places = list(found.submodule_search_locations or ())
+    return Path(found.origin) if found is not None and found.origin and found.has_location else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +122,11 @@ class Kind:
         return f"bootstrap.{self.name}s"
 
     def find(self, uses: str) -> Callable[..., Any]:
-        """Return the function or class that a recipe names. Raises the kind's error where there is none."""
+        """Return the function or class that a recipe names.
+
+        Raises UntrustedPlugin for one that nobody has trusted (`trust`), the kind's error where there is none.
+        """
+        require_trust([uses])
         if ":" not in uses:
             found = entry_points(group=self.group, name=uses)
             if not found:

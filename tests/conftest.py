@@ -18,6 +18,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from bootstrap import plugins
 from bootstrap.sandbox.pool import Sandbox
 
 SLOW = ("torch", "mlflow", "sandbox", "training", "slow", "ray", "browser", "services")
@@ -187,3 +188,9 @@ def stuck_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setenv("NO_PROXY", "*")
     yield told
     over.set()
+
+
+@pytest.fixture
+def own_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trust every plug-in, as a recipe file of a person's own does."""
+    monkeypatch.setattr(plugins, "require_trust", lambda names: None)

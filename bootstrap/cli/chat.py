@@ -191,7 +191,7 @@ def _print(told: dict[str, Any], names: Sequence[str], *, samples: int) -> None:
         if not told["no_verdict"]:
             rows.append({"": "verdict", **{name: _verdict(each) for name, each in one.items()}})
         rows.append({"": "tokens", **{name: _length(each) for name, each in one.items()}})
-    render.print_rows("", rows)
+    render.print_rows("", rows, keep="\n")
 
 
 def _verdict(one: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bootstrap.cli import output
 from bootstrap.cli.progress import PlainProgress
+from bootstrap.cli.render import say
 from bootstrap.errors import RecipeError, TrackingError, WaitTimeout
 from bootstrap.lineage import tracking
 from bootstrap.lineage.text import one_line
@@ -53,7 +54,7 @@ def follow(
     try:
         _follow(run_id, uri, every=every, clock=clock, sleep=sleep)
     except KeyboardInterrupt:
-        print("the run goes on; the same command watches it again", flush=True)
+        say("the run goes on; the same command watches it again")
 
 
 def located(run: str, *, tracking_uri: str | None, store: Path) -> tuple[str, str]:
@@ -92,10 +93,10 @@ def _follow(run_id: str, uri: str, *, every: float, clock: Callable[[], float], 
         if snapshot is not None and snapshot.ended:
             ended_at = clock() if ended_at is None else ended_at
             if told >= snapshot.committed or clock() - ended_at >= LAST_SECONDS:
-                print(f"ended: {one_line(snapshot.ended)}", flush=True)
+                say(f"ended: {one_line(snapshot.ended)}")
                 return
         elif beat < 0 and found.is_over and clock() - heard >= IDLE_SECONDS:
-            print("no run of the lineage is in progress: it has ended, or an older version grows it")
+            say("no run of the lineage is in progress: it has ended, or an older version grows it")
             return
         if clock() - heard >= SILENT_SECONDS:
             raise WaitTimeout(
@@ -108,5 +109,5 @@ def _follow(run_id: str, uri: str, *, every: float, clock: Callable[[], float], 
 def _tell(found: Look, told: int) -> int:
     """Print the decisions after the first `told`; return how many are told then."""
     for name, outcome, reason in found.decisions[told:]:
-        print(one_line(f"{name} {outcome}: {reason.removeprefix('rejected: ')}", limit=REASON), flush=True)
+        say(one_line(f"{name} {outcome}: {reason.removeprefix('rejected: ')}", limit=REASON))
     return max(len(found.decisions), told)

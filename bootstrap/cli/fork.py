@@ -12,24 +12,35 @@ from pathlib import Path
 from bootstrap.cli.command import command
 from bootstrap.cli.commands.options import DEFAULT_STORE
 from bootstrap.cli.remembered import FILE_NAME, recall_recipe, remember_recipe
-from bootstrap.cli.stores import check_name, choose
+from bootstrap.cli.stores import choose
 from bootstrap.config.base_model import GenerationModel
 from bootstrap.config.load import load_recipe, recipe_folder
 from bootstrap.config.resources import Tracking
 from bootstrap.errors import RecipeError
 from bootstrap.lineage.queries import find
+from bootstrap.plugins import TRUST
 from bootstrap.selection.curriculum import trained_level
 from bootstrap.stages.origin import check_origin, find_origin
 from bootstrap.store.ancestry import ancestors
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
+from bootstrap.store.names import check_name
 
 
-def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_path: Path | None, store: Path) -> str:
+def fork_lineage(
+    source: str,
+    name: str,
+    overrides: Sequence[str],
+    *,
+    recipe_path: Path | None,
+    store: Path,
+    trusted: Sequence[str] = (),
+) -> str:
     """Make the lineage `name` in `store`, starting from `source` (`LINEAGE@GEN`); return what to print.
 
-    Its recipe is that in `recipe_path`, else the origin's, with `overrides` applied. Raises RecipeError for names or a
+    Its recipe is that in `recipe_path`, else the origin's, with `overrides` applied. `trusted`: plug-ins that the
+    command line names, which the command that grows it repeats. Raises RecipeError for names or a
     recipe that cannot work and for an override of tracking settings, StoreError.
     """
     for override in overrides:
@@ -44,10 +55,9 @@ def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_pat
     if not at or not lineage:
         raise RecipeError(f"{source!r} names no generation; write LINEAGE@GEN, for example quickstart@gen-3")
     origin_store = choose(store, lineage)
-    check_name(lineage)
     entries = origin_store.ledger.read()
     entry = find(entries, wanted)
-    folder = LineageStore(store.absolute() / check_name(name))
+    folder = LineageStore(store.absolute() / check_name(name, store))
     if folder.root.exists():
         raise RecipeError(f"there is a lineage or a folder {name} in {store} already; choose another name")
     path = origin_store.root / FILE_NAME if recipe_path is None else recipe_path
@@ -76,12 +86,14 @@ def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_pat
     count = len(origin.answers()) if shares else 0
     told = f"{count} answers" if shares else "no answers, since its task is another"
     where = () if store == DEFAULT_STORE else ("--store", store)
+    again = [word for one in trusted for word in (TRUST, one)]
     given = {"tracking": recipe.tracking != Tracking(), "notify": recipe.notify is not None}
     sections = " and ".join(name for name, is_given in given.items() if is_given)
     unkept = f"\nits {sections} settings are not kept: give them to that command" if sections else ""
+    grow = command("run", store / name / FILE_NAME, *where, *again)
     return (
         f"lineage {name} starts from {model.place}: fingerprint {generation.fingerprint[:16]}, trained for levels "
-        f"up to {recipe.start_level}, inherits {told}\ngrow it with: {command('run', store / name / FILE_NAME, *where)}"
+        f"up to {recipe.start_level}, inherits {told}\ngrow it with: {grow}"
         f"{unkept}"
     )
 

@@ -19,7 +19,6 @@ from bootstrap.errors import RecipeError, StoreError
 from bootstrap.ledger_records import GenerationOutcome
 from bootstrap.lineage import text
 from bootstrap.lineage.queries import find
-from bootstrap.lineage.tracking import ARTIFACTS_FOLDER
 from bootstrap.stages.needed import needed
 from bootstrap.store import gc
 from bootstrap.store.freed import unpack_command
@@ -27,6 +26,7 @@ from bootstrap.store.gc import Held
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import HEADER_NAME, LineageStore
 from bootstrap.store.lock import lineage_lock
+from bootstrap.store.names import ARTIFACTS_FOLDER
 
 _LAST = re.compile(r"last=([0-9]+)")
 _FORMS = "champion, promoted, base, last=N and generations, separated by commas, as champion,last=3"

@@ -3,6 +3,7 @@
 Left out: the forms themselves (`lineage/mermaid.py`, `lineage/graph_json.py`, `lineage/openlineage.py`).
 """
 
+from bootstrap.cli import render
 from bootstrap.errors import RecipeError
 from bootstrap.lineage import graph_json, mermaid
 from bootstrap.store.lineage_store import LineageStore
@@ -20,9 +21,9 @@ def print_graph(store: LineageStore, form: str, *, given: str | None) -> None:
         raise RecipeError("the lineage has no committed generation yet; start it with `bootstrap run`")
     match form:
         case "mermaid":
-            print(mermaid.to_mermaid(entries), end="")
+            render.tell(mermaid.to_mermaid(entries).rstrip("\n"))
         case "json":
-            print(graph_json.to_json(entries, identity=header.identity))
+            render.print_document(graph_json.to_json(entries, identity=header.identity))
         case _:
             # An extra, and slow to load.
             try:
@@ -33,4 +34,4 @@ def print_graph(store: LineageStore, form: str, *, given: str | None) -> None:
                     "pip install 'bootstrap-lm[openlineage]'"
                 ) from None
             for line in openlineage.to_lines(entries, identity=header.identity):
-                print(line)
+                render.print_document(line)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from bootstrap import __version__
+from bootstrap import __version__, plugins
 from bootstrap.cli import output
 from bootstrap.cli.command import command
 from bootstrap.cli.commands.bench import bench
@@ -33,6 +33,7 @@ from bootstrap.cli.commands.ui import ui
 from bootstrap.cli.commands.verifier import verifier
 from bootstrap.cli.commands.verify import verify
 from bootstrap.cli.commands.watch import watch
+from bootstrap.cli.working_folder import leave_out
 from bootstrap.errors import BootstrapError
 
 INTERRUPTED = 130
@@ -102,7 +103,9 @@ app.add_typer(verifier, name="verifier")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; every error a user can meet becomes one message on stderr."""
-    with output.surviving():
+    if arguments is None:
+        leave_out()
+    with output.surviving(), plugins.trusting_only():
         return _main(arguments)
 
 
@@ -117,7 +120,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     except BootstrapError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        output.complain(str(error))
         return error.exit_code
     except TyperException as error:
         message = error.format_message()
@@ -125,7 +128,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             # Called without arguments, typer's "error" is the help itself.
             print(message)
             return 0
-        print(f"error: {message.rstrip('.')}; see `{command('--help')}`", file=sys.stderr)
+        output.complain(f"{message.rstrip('.')}; see `{command('--help')}`")
         return error.exit_code
     if code == INTERRUPTED:
         print("stopped; run the same command again to continue", file=sys.stderr)

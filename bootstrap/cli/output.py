@@ -12,6 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
+from bootstrap.lineage.text import visible
+
+MOST_LINES = 30
+"""Lines of an error after its first."""
+
 
 class Surviving:
     """A text stream that drops what is written once its reader has left; all else is the stream's own."""
@@ -69,3 +74,14 @@ def is_read() -> bool:
 def stdout() -> TextIO:
     """Return standard output as it is at the moment."""
     return sys.stdout
+
+
+def complain(message: str) -> None:
+    """Print an error on standard error: at most `MOST_LINES`, control characters escaped.
+
+    All lines but the first are indented, so that no line of a foreign text looks like one of ours.
+    """
+    first, *lines = visible(f"error: {message}").split("\n")
+    more = len(lines) - MOST_LINES
+    lines = [*lines[:MOST_LINES], *([f"and {more} lines more"] if more > 0 else [])]
+    print("\n".join([first, *(line if line.startswith(" ") else f"  {line}" for line in lines)]), file=sys.stderr)

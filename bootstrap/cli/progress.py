@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from bootstrap.cli.render import warn
-from bootstrap.lineage.text import duration, si
+from bootstrap.lineage.text import duration, si, visible
 from bootstrap.records import Event
 
 LINE_EVERY_SECONDS = 30.0
@@ -126,11 +126,11 @@ class PlainProgress:
         count = f" {event.done}/{event.total}" if event.total else ""
         detail = describe(event, left)
         line = f"generation {event.generation}/{self.last} {event.stage}{count}{': ' if detail else ''}{detail}"
-        print(line, file=self.stream, flush=True)
+        self.say(line)
 
     def say(self, line: str) -> None:
-        """Print a line of its own."""
-        print(line, file=self.stream, flush=True)
+        """Print a line of its own, control characters escaped."""
+        print(visible(line, keep=""), file=self.stream, flush=True)
 
 
 class RowsProgress:
@@ -163,7 +163,7 @@ class RichProgress:
         self.last, self.clock = last, clock
         self.time_left = TimeLeft(expected)
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             _Detail(),
@@ -185,15 +185,15 @@ class RichProgress:
             self.say(warned(event))
         self.progress.update(
             self.bar,
-            description=f"generation {event.generation}/{self.last} {event.stage}",
+            description=visible(f"generation {event.generation}/{self.last} {event.stage}", keep=""),
             completed=event.done,
             total=event.total or None,
-            detail=describe(event, left),
+            detail=visible(describe(event, left), keep=""),
         )
 
     def say(self, line: str) -> None:
-        """Print a line above the bar."""
-        self.progress.console.print(line, markup=False, highlight=False)
+        """Print a line above the bar, control characters escaped."""
+        self.progress.console.print(visible(line, keep=""), markup=False, highlight=False)
 
 
 def progress(console: Console, *, last: int, expected: Expected) -> PlainProgress | RichProgress:

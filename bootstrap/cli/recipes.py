@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import bootstrap
 from bootstrap.cli import render
 from bootstrap.cli.command import command
+from bootstrap.config.source import read
 from bootstrap.errors import RecipeError
 
 FOLDER = "pipelines"
@@ -48,13 +47,13 @@ def recipes_folder() -> Path:
 
 def told(path: Path) -> tuple[Path, str, list[str]]:
     """Return a recipe's path, its description (without one, its first comment), and the paths it names in vain."""
-    source = path.read_text(encoding="utf-8")
     try:
-        data = yaml.safe_load(source)
-    except yaml.YAMLError:
-        return path, "no YAML: it cannot be read", []
-    comment = source.splitlines()[0].removeprefix("#").strip() if source.startswith("#") else ""
-    shows = data.get("description") if isinstance(data, dict) else None
+        data = read(path).data
+    except RecipeError:
+        return path, "no recipe: it cannot be read", []
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    comment = first.removeprefix("#").strip() if first.startswith("#") else ""
+    shows = data.get("description")
     lacks = [written for written in dict.fromkeys(_paths(data)) if not (path.parent / written).exists()]
     return path, shows if isinstance(shows, str) else comment, lacks
 

@@ -1,4 +1,8 @@
-"""Layout of what commands print: tables on a terminal, JSON for programs. Nothing else is computed here."""
+"""Layout of what commands print: tables on a terminal, JSON for programs. Nothing else is computed here.
+
+All that a command prints for people passes here (or `progress.py`), and here control characters are escaped: names,
+reasons, answers and errors may hold text of a model or of somebody else's store, on which a terminal would act.
+"""
 
 import json
 import sys
@@ -36,18 +40,24 @@ UNBOUNDED = 100_000
 
 def console() -> Console:
     """Return a console on standard output."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+    found = Console(highlight=False, emoji=False)
+    return found if found.is_terminal else Console(highlight=False, emoji=False, width=PLAIN_WIDTH)
 
 
 def say(line: str) -> None:
     """Print one line, never folded."""
-    console().print(line, markup=False, soft_wrap=True)
+    console().print(text.visible(line, keep=""), markup=False, soft_wrap=True)
+
+
+def tell(lines: str) -> None:
+    """Print several lines of this program's own, in which foreign text is one line each (`one_line`, `plain`)."""
+    for line in lines.split("\n"):
+        say(line)
 
 
 def warn(line: str) -> None:
     """Print one line on standard error, apart from JSON and tables that programs read."""
-    print(line, file=sys.stderr)
+    print(text.visible(line, keep=""), file=sys.stderr)
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
@@ -55,9 +65,12 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
 
     A terminal gets every character that is no plain letter as an escape: it would act on some of a model's.
     """
-    is_terminal = sys.stdout.isatty()
-    told = json.dumps(value, indent=indent, ensure_ascii=is_terminal)
-    print(told.replace("\x7f", "\\u007f") if is_terminal else told, flush=True)
+    print_document(json.dumps(value, indent=indent, ensure_ascii=sys.stdout.isatty()))
+
+
+def print_document(document: str) -> None:
+    """Print JSON, in which a terminal could act on one ASCII character more than JSON escapes."""
+    print(document.replace("\x7f", "\\u007f"), flush=True)
 
 
 def print_lineages(stores: Sequence[LineageStore], *, as_json: bool) -> None:
@@ -146,13 +159,16 @@ def print_verifications(reports: Mapping[str, VerifyReport], *, as_json: bool) -
             say(f"  {text.count(len(report.unreferenced), 'artifact')} that no committed generation names yet")
 
 
-def print_rows(title: str, rows: Sequence[Mapping[str, str]], *, spare: Sequence[str] = ()) -> None:
+def print_rows(title: str, rows: Sequence[Mapping[str, str]], *, spare: Sequence[str] = (), keep: str = "") -> None:
     """Print a table with a title, without columns that are empty in every row; nothing where there are no rows.
 
-    `spare`: columns that a narrow terminal does without, the first of them first.
+    `spare`: columns that a narrow terminal does without, the first of them first. `keep`: control characters that
+    cells may have, as the line feeds of an answer.
     """
     if not rows:
         return
+    title = text.visible(title, keep="")
+    rows = [{text.visible(name, keep=""): text.visible(cell, keep=keep) for name, cell in row.items()} for row in rows]
     names, width = [name for name in rows[0] if any(row[name] for row in rows)], console().width
     longest = {name: max((row[name] for row in rows), key=cell_len) for name in names}
     for name in spare:
@@ -171,7 +187,7 @@ def _cells(rows: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[list
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table without title and lines; without a header where all `names` are empty."""
-    _print_fitting(None, names, [*rows])
+    _print_fitting(None, names, [[text.visible(cell, keep="") for cell in row] for row in rows])
 
 
 def _print_fitting(title: str | None, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

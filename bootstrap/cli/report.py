@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,7 @@ def report_lineages(
     if as_json:
         render.print_json({**data, "picture": str(path)})
     elif as_markdown:
-        render.say(markdown(reported))
+        render.tell(markdown(reported))
     else:
         print_report(reported)
     if publish:
@@ -133,7 +134,9 @@ def _finite(value: float) -> float | None:
 
 def _file_name(names: Sequence[str]) -> str:
     joined = "-vs-".join(names)
-    return joined if len(joined) <= 100 else f"{names[0]}-and-{len(names) - 1}-more"
+    found = joined if len(joined) <= 100 else f"{names[0]}-and-{len(names) - 1}-more"
+    # A record may name its lineage otherwise than its folder does.
+    return re.sub(r"[^\w.-]", "-", found)[:150]
 
 
 def _publish(reported: Sequence[Reported], figure: "Figure", numbers: str, *, store: Path, quiet: bool) -> None:

@@ -90,7 +90,9 @@ def _value(value: float | None, found: Curve) -> str:
 
 
 def _categories(flops: Mapping[str, float]) -> str:
-    return ", ".join(f"{category} {text.si(compute_cost)}" for category, compute_cost in sorted(flops.items()))
+    return ", ".join(
+        f"{text.plain(category)} {text.si(compute_cost)}" for category, compute_cost in sorted(flops.items())
+    )
 
 
 def markdown(reported: Sequence[Reported]) -> str:
@@ -116,7 +118,7 @@ def markdown(reported: Sequence[Reported]) -> str:
         categories = _categories(own_flops(own))
         if inherited is not None and inherited.compute_cost is not None:
             before = total([inherited.compute_cost.start, inherited.compute_cost.since])
-            categories += f"; before the fork, {inherited.external}: {_categories(before)}"
+            categories += f"; before the fork, {text.plain(inherited.external or '')}: {_categories(before)}"
         target = first_target(entries)
         rows.append(
             _row(one.curve, entries, own, start=generations[0], end=champion, level=target, categories=categories)
@@ -154,9 +156,9 @@ def _row(
     if start is not None:
         frontier, accuracy = str(start.report.frontier), _interval(start.report.level(level))
     else:
-        frontier = accuracy = queries.origin(own[0])
+        frontier = accuracy = text.plain(queries.origin(own[0]))
     cells = (
-        found.name,
+        text.plain(found.name),
         _counts(found),
         f"{frontier} -> {end.report.frontier}",
         f"level {level}: {accuracy} -> {_interval(end.report.level(level))}",

@@ -1,5 +1,6 @@
 """`bootstrap reproduce`: progress on standard error while a generation is made again."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,12 +13,15 @@ from bootstrap.pool import Pool
 from bootstrap.reproduction import Reproduction
 
 
-def reproduced(lineage: Lineage, name: str, *, into: Path | None, run_plugins: bool, ray: bool) -> Reproduction:
-    """Return a generation made again (`Lineage.reproduce`); `ray`: on workers of Ray. Raises any BootstrapError."""
+def reproduced(lineage: Lineage, name: str, *, into: Path | None, trusted: Sequence[str], ray: bool) -> Reproduction:
+    """Return a generation made again (`Lineage.reproduce`). Raises any BootstrapError.
+
+    `trusted`: plug-ins that may be imported; `ray`: on workers of Ray.
+    """
 
     def pool(recipe: Recipe, workers: int, folder: Path) -> Pool:
         return make_pool(recipe, workers, local=not ray, root=folder)
 
     node = lineage.generation(name)
     with progress(Console(stderr=True), last=node.number, expected=Expected()) as display:
-        return lineage.reproduce(node.name, into=into, run_plugins=run_plugins, make_pool=pool, observe=display)
+        return lineage.reproduce(node.name, into=into, trust_plugins=trusted, make_pool=pool, observe=display)

@@ -19,7 +19,7 @@ from bootstrap.cli.progress import Expected, RowsProgress, progress
 from bootstrap.cli.publish import GROWING, Publisher, sync_command
 from bootstrap.cli.remembered import FILE_NAME, recall_recipe, remember_recipe
 from bootstrap.cli.standing import TellingTheEnd, standing, why_ended
-from bootstrap.cli.stores import check_name, committed
+from bootstrap.cli.stores import committed
 from bootstrap.cli.sync import sync_later, where_to_look
 from bootstrap.cli.target import as_last_run, remember
 from bootstrap.cli.watch import Watch
@@ -46,6 +46,7 @@ from bootstrap.store.finals import final_of
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
+from bootstrap.store.names import check_name
 
 MAX_AUTO_WORKERS = 8
 """Upper bound of `auto` on one machine."""
@@ -69,7 +70,7 @@ def planned(
     StoreError, and ClusterError when the cluster whose size decides the number of workers cannot be reached.
     """
     recipe = load_recipe(path, overrides)
-    name = check_name(recipe.name if lineage is None else lineage)
+    name = check_name(recipe.name if lineage is None else lineage, store)
     found = LineageStore(store / name)
     entries = committed(found)
     refusals: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ from typing import Literal
 from bootstrap import local_server
 from bootstrap.cli.export import model_files
 from bootstrap.cli.remembered import recall_recipe
+from bootstrap.cli.render import say
 from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import RecipeError, WorkerError
 from bootstrap.lineage import samples
@@ -69,7 +70,7 @@ def serve_until_stopped(
     model = re.sub(r"[^\w.-]", "-", f"{store.root.name}-{name}").lstrip("-.")
     shown = samples.greedy(store, node)
     prompt = shown[0]["prompt"] if shown else "..."
-    print(f"starting {chosen} with {model} ...", flush=True)
+    say(f"starting {chosen} with {model} ...")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with (
@@ -84,12 +85,12 @@ def serve_until_stopped(
                 seconds=seconds,
             ) as it,
         ):
-            print(f"{model}: {it.url}/v1   (Ctrl-C stops it)", flush=True)
-            print(f"ask it: {example(it.url, model, prompt, limit)}", flush=True)
+            say(f"{model}: {it.url}/v1   (Ctrl-C stops it)")
+            say(f"ask it: {example(it.url, model, prompt, limit)}")
             it.wait()
             raise WorkerError(f"the server of {model} ended by itself: {it.tail()}")
     except KeyboardInterrupt:
-        print("server stopped")
+        say("server stopped")
 
 
 def example(url: str, model: str, prompt: str, limit: int) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from bootstrap.cli.command import command
 from bootstrap.errors import RecipeError, StoreError
-from bootstrap.lineage.tracking import ARTIFACTS_FOLDER
 from bootstrap.store import durable
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -59,16 +58,6 @@ def several(store: Path, lineage: str | None) -> list[LineageStore]:
     if lineage is None and len(names := lineages(store)) > 1:
         return [LineageStore(store / name) for name in names]
     return [choose(store, lineage)]
-
-
-def check_name(lineage: str) -> str:
-    """Return `lineage` if a folder of the store can have that name, else raise RecipeError."""
-    # `@` separates a lineage from its generation: quickstart@gen-3.
-    if not lineage or lineage != Path(lineage).name or lineage.startswith(".") or "@" in lineage:
-        raise RecipeError(f"{lineage!r} cannot name a lineage; use letters, digits, `-` and `_`, without `/` and `@`")
-    if lineage == ARTIFACTS_FOLDER:
-        raise RecipeError(f"{lineage!r} is where MLflow keeps artifacts in a store; give the lineage another name")
-    return lineage
 
 
 def new_folder(folder: Path) -> Path:

@@ -20,6 +20,7 @@ from bootstrap.lineage import tracking
 from bootstrap.records import Record
 from bootstrap.store import durable
 from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.names import DATABASE
 
 FILE_NAME = "tracking.json"
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -109,7 +110,7 @@ def uri_to_show(store: LineageStore, asked: str | None) -> str:
 
 def own_database(store: Path) -> str:
     """Return the URI of the database inside the store."""
-    return tracking.database_uri(store / "mlflow.db")
+    return tracking.database_uri(store / DATABASE)
 
 
 def without_credentials(uri: str) -> str:

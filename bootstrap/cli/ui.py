@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bootstrap.cli.command import command
+from bootstrap.cli.render import say
 from bootstrap.cli.stores import lineages, no_lineage
 from bootstrap.cli.sync import lineage_page, sync_later
 from bootstrap.cli.target import Target, own_database, recall, uri_to_show, without_credentials
@@ -40,7 +41,7 @@ def serve_until_stopped(store: Path, *, port: int, tracking_uri: str | None = No
     try:
         with serve_pages(pages, port=free_port_near(port)) as shown:
             for name in pages:
-                print(f"{name}: {shown.address(name)}", flush=True)
+                say(f"{name}: {shown.address(name)}")
             for lineage, uri in targets.items():
                 if lineage not in databases:
                     base = without_credentials(uri)
@@ -48,10 +49,10 @@ def serve_until_stopped(store: Path, *, port: int, tracking_uri: str | None = No
             if databases:
                 _serve_mlflow(databases, pages, store.absolute(), port=port)
             else:
-                print("Ctrl-C stops it", flush=True)
+                say("Ctrl-C stops it")
                 wait_for_ctrl_c()
     except KeyboardInterrupt:
-        print("stopped")
+        say("stopped")
 
 
 def wait_for_ctrl_c() -> None:
@@ -63,7 +64,7 @@ def _serve_mlflow(databases: Mapping[LineageStore, str], pages: Mapping[str, Pag
     """Serve the store's own database, or the first lineage's if none is in it; print the command for others."""
     own = own_database(store)
     served = own if own in databases.values() else next(iter(databases.values()))
-    print("starting MLflow ...", flush=True)
+    say("starting MLflow ...")
     with serve(served, port=port, store=store) as server:
         for lineage, uri in databases.items():
             if uri == served:
@@ -72,13 +73,13 @@ def _serve_mlflow(databases: Mapping[LineageStore, str], pages: Mapping[str, Pag
             else:
                 other = command("ui", "--store", store, "--tracking-uri", without_credentials(uri))
                 _tell(lineage, f"in another database: {other}")
-        print(f"MLflow: {server.url}/?workflowType=machine_learning   (Ctrl-C stops it)", flush=True)
+        say(f"MLflow: {server.url}/?workflowType=machine_learning   (Ctrl-C stops it)")
         server.wait()
     raise TrackingError(f"the MLflow server ended by itself; start it again with `{command('ui', '--store', store)}`")
 
 
 def _tell(lineage: LineageStore, where: str) -> None:
-    print(f"{lineage.root.name} in MLflow: {where}", flush=True)
+    say(f"{lineage.root.name} in MLflow: {where}")
 
 
 def _served(lineage: LineageStore, uri: str) -> Page:

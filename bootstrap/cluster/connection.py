@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import ray
 from ray.exceptions import AuthenticationError
+from ray.job_config import JobConfig
 
 from bootstrap import lookups
 from bootstrap.cluster.sockets import require_usable_folder
@@ -91,7 +92,7 @@ def start(address: str, **options: Any) -> None:
         require_usable_folder(os.environ, pid=os.getpid())
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, job_config=_job(), **options)
     except Exception as error:
         # Ray raises the plain Exception where its processes do not start in time; any other type is a defect of ours.
         if type(error) is not Exception and not isinstance(error, _REFUSALS):
@@ -103,6 +104,15 @@ def start(address: str, **options: Any) -> None:
     # Ray installs a handler that exits at once; an earlier handler saves first.
     if callable(handler) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
+
+
+def _job() -> JobConfig:
+    """Return a job whose workers do not look for modules in this process's working folder, as Ray has them do.
+
+    The command line says so to all that it starts (`cli/working_folder.py`). A job that was submitted works in a folder
+    of its own, from which its workers have this program.
+    """
+    return JobConfig(_client_job="PYTHONSAFEPATH" in os.environ and "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ)
 
 
 _REFUSALS = (AuthenticationError, OSError, RuntimeError, ValueError)

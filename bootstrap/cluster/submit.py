@@ -19,7 +19,7 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -45,6 +45,7 @@ from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import LineageLocked, RecipeError
 from bootstrap.lineage.tracking import redact, resolve_tracking_uri
+from bootstrap.plugins import TRUST, plugins_of, require_trust
 from bootstrap.provenance import COMMIT_VARIABLE, git_commit
 
 DIGEST, SECTIONS = "bootstrap.digest", "bootstrap.sections"
@@ -82,10 +83,14 @@ def submit_recipe(
     already and is the same one is followed, not submitted again; None takes the first free `<lineage>-a<attempt>`.
     `follow`: lines of the job's log go to `echo` until it ends, and its exit code is returned (130 if it was stopped);
     Ctrl-C leaves the job running and returns 0. `past_guards`: the job continues although a guard ended the last run.
-    Raises RecipeError for what cannot work on a cluster and for the id of another job, ClusterError when the job server
-    cannot be reached or refuses, LineageLocked while another job writes the same lineage.
+    Raises RecipeError for what cannot work on a cluster, for plug-ins that are not trusted and for the id of another
+    job, ClusterError when the job server cannot be reached or refuses, LineageLocked while another job writes the same
+    lineage.
     """
     recipe = load_recipe(recipe_path, overrides, check_folders=False)
+    # The job has a copy of the recipe, which does not tell whether it came with a store.
+    named = sorted(set(plugins_of(recipe.model_dump(mode="json"))))
+    require_trust(named)
     name = lineage or recipe.name
     _require_cluster_paths(recipe)
     if store is not None and not PurePosixPath(store).is_absolute():
@@ -99,7 +104,7 @@ def submit_recipe(
         logging.getLogger(talkative).setLevel(logging.WARNING)
     server = JobServer(address)
     entrypoint = _entrypoint(
-        recipe_path, overrides, store=store, lineage=name, workers=workers, past_guards=past_guards
+        recipe_path, overrides, store=store, lineage=name, workers=workers, past_guards=past_guards, named=named
     )
     metadata = describe(recipe, lineage=name, store=store or DEFAULT_STORE, workers=workers, past_guards=past_guards)
     jobs = server.submitted()
@@ -277,13 +282,16 @@ def _entrypoint(
     lineage: str,
     workers: int | None,
     past_guards: bool,
+    named: Sequence[str],
 ) -> str:
-    """Return the shell command that Ray runs in the job's working folder."""
+    """Return the shell command that Ray runs in the job's working folder; `named`: plug-ins that it may import."""
     words = ["python", "-m", "bootstrap", "run", f"recipe/{recipe_path.name}", *overrides, "--lineage", lineage]
     if workers is not None:
         words += ["--workers", str(workers)]
     if past_guards:
         words.append("--past-guards")
+    for name in named:
+        words += [TRUST, name]
     if store is None:
         # Only the cluster's shell knows its home folder; without one, it says so and the job fails.
         home = "${HOME:?is not set on the cluster: submit with --store PATH}"

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from bootstrap import schema
+from bootstrap import plugins, schema
 from bootstrap.config import defaults
 from bootstrap.config.base import types_of
 from bootstrap.config.faults import did_you_mean
@@ -38,6 +38,8 @@ from bootstrap.errors import RecipeError
 _VERIFIER: TypeAdapter[Verifier] = TypeAdapter(Verifier)
 REMEMBERED = {"folder", "recipe", "schema_version"}
 """Keys of the file in which a lineage remembers its recipe (`cli/remembered.py`); schema 3 has no `schema_version`."""
+HEADER = "lineage.json"
+"""File at the top of every lineage's folder (`store/lineage_store.py`)."""
 _Made = TypeVar("_Made")
 
 
@@ -46,11 +48,11 @@ def load_recipe(
 ) -> Recipe:
     """Return the recipe in the file `path` with `overrides` (`key.sub=value`, values in YAML).
 
-    The file may be the `recipe.json` of a lineage, which names the folder that its relative paths start at. Hashes of
-    tasks' files and of the user's own code become part of the recipe. `check_folders` False skips the folders and files
-    that it names, for a recipe that runs on a machine with other disks. `context`: tokens that the model of a fork's
-    origin holds, if it is pretrained. Raises RecipeError with every problem, each
-    with file and line (or override), place and remedy.
+    Its plug-ins are trusted (`plugins.trust`) unless a lineage remembers it or it lies in a store. The file may be the
+    `recipe.json` of a lineage, which names the folder that its relative paths start at. Hashes of tasks' files and of
+    the user's own code become part of the recipe. `check_folders` False skips the folders and files that it names, for
+    a recipe that runs on a machine with other disks. `context`: tokens that the model of a fork's origin holds, if it
+    is pretrained. Raises RecipeError with every problem, each with file and line (or override), place and remedy.
     """
     source = _read(Path(path))
     for override in overrides:
@@ -60,6 +62,9 @@ def load_recipe(
     recipe, problems = _made(source, Recipe.model_validate_json, context={"folder": source.folder})
     if recipe is None or problems:
         raise RecipeError(report(source, problems))
+    own_code = set(plugins.plugins_of(recipe.model_dump(mode="json")))
+    if own_code and not (source.is_remembered or lies_in_store(path)):
+        plugins.trust(own_code)
     if not check_folders:
         return recipe
     recipe = with_token_limits(recipe, context=context)
@@ -68,6 +73,16 @@ def load_recipe(
     if problems or unreadable:
         raise RecipeError(report(source, [*problems, *unreadable]))
     return recipe
+
+
+def lies_in_store(path: Path | str) -> bool:
+    """Whether a file lies beside lineages, or in the folder of one, however deep; links are followed too."""
+    places = Path(path).absolute(), Path(path).resolve()
+    return any(
+        any((folder / HEADER).is_file() for folder in place.parents)
+        or next(place.parent.glob(f"*/{HEADER}"), None) is not None
+        for place in places
+    )
 
 
 def recipe_folder(path: Path) -> Path:
@@ -96,6 +111,8 @@ def recipe_of(identity: Mapping[str, Any]) -> Recipe:
 def load_verifier(kind: str, overrides: Sequence[str] = ()) -> Verifier:
     """Return the settings of a verifier by its `type`, or of a plug-in by `module:function` or entry point.
 
+    A person gives these words, so the plug-ins among them are trusted (`plugins.trust`).
+
     `overrides`: `key=value`, values in YAML, as in a recipe's `verifier` section. Raises RecipeError.
     """
     types = sorted(types_of(Recipe.model_fields["verifier"].annotation))
@@ -112,6 +129,7 @@ def load_verifier(kind: str, overrides: Sequence[str] = ()) -> Verifier:
         raise RecipeError(
             f"verifier {kind}: {sentence(problems)}; settings are given as key=value, types are {', '.join(types)}"
         )
+    plugins.trust(plugins.plugins_of(verifier.model_dump(mode="json")))
     return verifier
 
 

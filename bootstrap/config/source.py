@@ -1,7 +1,8 @@
 """A recipe as data: its YAML with line numbers, and overrides.
 
 The YAML is the 1.2 core schema: `yes` and `1:30` are words, `1e-3` and `0x1F` are numbers, and a key is given once.
-Left out: the meaning of the data, which the settings' classes define.
+Aliases can make much of little, so what they expand to is counted before it is built. Left out: the meaning of the
+data, which the settings' classes define.
 """
 
 import difflib
@@ -18,6 +19,12 @@ from bootstrap.errors import RecipeError
 
 MAX_NUMBER = 1000
 """Characters of one number."""
+MAX_BYTES = 2**20
+"""Bytes of a recipe."""
+MAX_NODES = 100_000
+"""Keys and values of a recipe, what its aliases expand to included."""
+MAX_DEPTH = 100
+"""Sections and lists within each other, aliases included."""
 
 
 @dataclass
@@ -59,7 +66,9 @@ class RecipeSource:
         )
         if not equals or not all(part != "" for part in place) or type(place[0]) is int:
             raise RecipeError(f"override {override!r} is not of the form key=value, for example generations.count=3")
-        value = _parse(text, label=f"override {override}")
+        if len(place) > MAX_DEPTH:
+            raise RecipeError(f"override {override:.60}...: more than {MAX_DEPTH} settings within each other")
+        value = parse(text, label=f"override {override}")
         # The lines of everything that stood there before go with it.
         self.begun = {begun for begun in self.begun if begun[: len(place)] != place}
         holder: Any
@@ -127,7 +136,8 @@ _INDEX = re.compile("[0-9]{1,9}")
 def read(path: Path) -> RecipeSource:
     """Parse the file. Raises RecipeError where it is missing, unreadable, not YAML, or not a mapping."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1).decode("utf-8")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise RecipeError(_missing_message(path)) from None
     except OSError as error:
@@ -135,7 +145,7 @@ def read(path: Path) -> RecipeSource:
     except UnicodeDecodeError as error:
         raise RecipeError(f"the recipe {path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     source = RecipeSource(path=path, data={}, folder=path.parent)
-    data = _parse(text, label=str(path), source=source)
+    data = parse(text, label=str(path), source=source)
     if type(data) is not dict:
         what = "is empty" if data is None else "is no mapping of settings"
         raise RecipeError(f"the recipe {path} {what}; it starts with name:, task: and generations: at the left margin")
@@ -163,7 +173,7 @@ def _is_recipe(file: Path) -> bool:
         if file.name.startswith(".") or not file.is_file():
             return False
         with file.open(encoding="utf-8", errors="replace") as lines:
-            return any(_TASK.match(line) for line in lines)
+            return any(_TASK.match(line) for line in lines.read(MAX_BYTES).splitlines())
     except OSError:
         return False
 
@@ -175,6 +185,17 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.2 core schema: `on` is a word, `1e-3` a number."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose as the base class does, as deep as `MAX_DEPTH`."""
+        if self.depth > MAX_DEPTH:
+            raise _too_deep(self.peek_event().start_mark)
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
 
 
 _INT = r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
@@ -215,11 +236,18 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _number)
 _Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
-def _parse(text: str, *, label: str, source: RecipeSource | None = None) -> Any:
-    """Build plain data from YAML text, and fill `source.lines`. Raises RecipeError with `label` and the line."""
+def parse(text: str, *, label: str, source: RecipeSource | None = None) -> Any:
+    """Build plain data from YAML text, and fill `source.lines`.
+
+    Raises RecipeError with `label` and the line, also for what is larger than `MAX_BYTES`, `MAX_NODES` or `MAX_DEPTH`.
+    """
+    if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
+        lines = text.encode(errors="surrogatepass")[:MAX_BYTES].count(b"\n") + 1
+        raise RecipeError(f"{label}:{lines}: longer than {MAX_BYTES} bytes; leave the rest out, or name it as a file")
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
+        _measure(node, {})
         return None if node is None else _build(loader, node, (), source or RecipeSource(path=Path(label), data={}))
     except RecipeError:
         raise
@@ -227,9 +255,36 @@ def _parse(text: str, *, label: str, source: RecipeSource | None = None) -> Any:
         mark = error.problem_mark or error.context_mark
         where = f"{label}:{mark.line + 1}" if mark and source else label
         raise RecipeError(f"{where}: not valid YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # Characters that YAML forbids, integers with more digits than Python converts, or too deep nesting.
+    except (yaml.YAMLError, ValueError) as error:
+        # Characters that YAML forbids, or integers with too many digits.
         raise RecipeError(f"{label}: not valid YAML: {str(error).splitlines()[0]}") from None
+
+
+def _too_deep(mark: yaml.Mark) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=f"more than {MAX_DEPTH} sections within each other", problem_mark=mark)
+
+
+def _measure(node: yaml.Node | None, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Return the nodes and the depth of what a node expands to; `known`: those of nodes by their `id`.
+
+    Raises MarkedYAMLError beyond `MAX_NODES` and `MAX_DEPTH`. A node that contains itself counts as empty there.
+    """
+    if node is None or id(node) in known:
+        return (0, 0) if node is None else known[id(node)]
+    known[id(node)] = (0, 0)
+    size, depth = 1, 1
+    if isinstance(node, yaml.CollectionNode):
+        for entry in node.value:
+            for part in entry if isinstance(entry, tuple) else (entry,):
+                inner_size, inner_depth = _measure(part, known)
+                size, depth = size + inner_size, max(depth, inner_depth + 1)
+    if size > MAX_NODES:
+        problem = f"more than {MAX_NODES} values, those that aliases repeat included"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    if depth > MAX_DEPTH:
+        raise _too_deep(node.start_mark)
+    known[id(node)] = size, depth
+    return size, depth
 
 
 def _build(

@@ -12,6 +12,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 
 from bootstrap.lineage.datasets import Data, mlflow_digest
 from bootstrap.lineage.metrics import MetricPoint
+from bootstrap.lineage.text import mlflow_key, mlflow_value
 
 _PARAMS, _METRICS = 100, 1000
 """Most in one request."""
@@ -53,7 +54,8 @@ def dataset(data: Data) -> DatasetInput:
         profile=json.dumps(({} if data.num_rows is None else {"num_rows": data.num_rows}) | rows),
     )
     tags = {"mlflow.data.context": data.context, "bootstrap.sha256": data.digest, **data.tags}
-    return DatasetInput(record, [InputTag(key, value[:_INPUT_TAG_CHARACTERS]) for key, value in tags.items()])
+    kept = {key: mlflow_value(value, limit=_INPUT_TAG_CHARACTERS) for key, value in tags.items()}
+    return DatasetInput(record, [InputTag(key, value) for key, value in kept.items()])
 
 
 def _row(row: Mapping[str, Any]) -> str:
@@ -72,7 +74,7 @@ def _column(name: str, kind: str) -> dict[str, Any]:
 def _metric(point: MetricPoint) -> Metric:
     name, digest = point.dataset or (None, None)
     return Metric(
-        point.key,
+        mlflow_key(point.key),
         point.value,
         point.at,
         point.step,

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bootstrap.ledger_records import GenerationOutcome
 from bootstrap.lineage.curves import Curve
+from bootstrap.lineage.text import one_line
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 """Okabe and Ito's palette, whose colours colour-blind readers can tell apart."""
@@ -56,9 +57,12 @@ def draw(curves: Sequence[Curve], fits: Sequence[Fitted | None], *, counted: str
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     if len(curves) <= 8:
-        axes.legend(frameon=False, fontsize=9, loc="best")
+        legend = axes.legend(frameon=False, fontsize=9, loc="best")
     else:
-        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        legend = axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    for label in legend.get_texts():
+        # Names are no formulas, whatever dollar signs they have.
+        label.set_parse_math(False)
     return figure
 
 
@@ -74,7 +78,7 @@ def _draw_champions(axes: Axes, curve: Curve, fit: Fitted | None, *, color: str,
     start = curve.points[0]
     if not paid or len(curve.points) == 1:
         told = "not sampled" if start.value is None else f"{start.value:.3g}"
-        axes.plot([], [], color=color, marker="o", label=f"{curve.name} (generation 0 alone: {told})")
+        axes.plot([], [], color=color, marker="o", label=f"{_name(curve)} (generation 0 alone: {told})")
         return
     # A logarithmic axis has no 0: the start is drawn slightly before the first cost.
     shown = paid if start.total > 0 else [start, *paid]
@@ -87,7 +91,7 @@ def _draw_champions(axes: Axes, curve: Curve, fit: Fitted | None, *, color: str,
         chosen = [point for point in paid if point.outcome is outcome]
         if chosen:
             axes.plot([p.total for p in chosen], [_height(p.own) for p in chosen], marker, color=color, markersize=5)
-    axes.plot([], [], color=color, linestyle=dash, marker="o", markersize=5, label=curve.name)
+    axes.plot([], [], color=color, linestyle=dash, marker="o", markersize=5, label=_name(curve))
     if fit is not None:
         grid = np.geomspace(x[0] if start.total == 0 else paid[1].total, paid[-1].total * 1.3, 200)
         values = [fit.value_at(c - start.total) for c in grid]
@@ -108,8 +112,12 @@ def _draw_arm(axes: Axes, curve: Curve, *, color: str, dash: str) -> None:
         color=color,
         markersize=5,
         markerfacecolor="none",
-        label=curve.name,
+        label=_name(curve),
     )
+
+
+def _name(curve: Curve) -> str:
+    return one_line(curve.name, limit=80)
 
 
 def _height(value: float | None) -> float:

@@ -32,7 +32,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, LoggedModelOutput, Run
 
-from bootstrap.errors import LineageLocked, TrackingError
+from bootstrap.errors import LineageLocked, StoreCorrupt, TrackingError
 from bootstrap.ledger_records import Generation
 from bootstrap.lineage import (
     batches,
@@ -54,6 +54,7 @@ from bootstrap.lineage.outbox import Models, Outbox, Receipt
 from bootstrap.lineage.pages import Pages
 from bootstrap.lineage.registry import Registry
 from bootstrap.lineage.shown import NEWEST, PublishedRuns, model_name
+from bootstrap.lineage.text import one_line
 from bootstrap.store import index
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.finals import final_of
@@ -89,13 +90,20 @@ def publish(
 
     Raises TrackingError if MLflow refuses or cannot be reached, if a database in the store keeps files outside it, or
     if another process is still publishing the same after `LOCK_SECONDS`; what is published by then stays, and the next
-    call goes on from there. Raises StoreError if the lineage's own files cannot be read.
+    call goes on from there. Raises StoreError if the lineage's own files cannot be read, StoreCorrupt for a name that
+    MLflow could not show.
     """
     store = LineageStore(root)
     entries = index.recall(store)
     if not entries:
         return []
-    name = tracking.experiment_name(entries[0].generation.lineage, experiment)
+    named = entries[0].generation.lineage
+    if not named.isprintable():
+        raise StoreCorrupt(
+            f"the records in {root} name their lineage {one_line(named)}, with control characters, and MLflow shows "
+            "names as they are; nothing is published"
+        )
+    name = tracking.experiment_name(named, experiment)
     outbox = Outbox(root, tracking_uri=tracking_uri, experiment=name)
     tracking.check_reachable(tracking_uri)
     with connected(tracking_uri), _alone(outbox.folder):

@@ -18,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
 from bootstrap.lineage.tags import EXPERIMENT, LEDGER_HASH, RUN_KEY
+from bootstrap.lineage.text import plain
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 
@@ -58,8 +59,10 @@ class Registry:
                 self._client.create_registered_model(
                     self.name,
                     tags={"bootstrap.lineage": self.lineage, **owner},
-                    description=f"Generations of {self.lineage}; the alias champion is what the lineage delivers, and "
-                    "the alias gen-N is generation N (version numbers are not generation numbers).",
+                    description=(
+                        f"Generations of {plain(self.lineage)}; the alias champion is what the lineage delivers, and "
+                        "the alias gen-N is generation N (version numbers are not generation numbers)."
+                    ),
                 )
                 return True
             except MlflowException as error:

@@ -66,7 +66,7 @@ def data(node: Generation, found: Sequence[Data], *, bar: str) -> str:
             text.plain(one.name),
             one.context,
             "not recorded" if one.num_rows is None else str(one.num_rows),
-            f"`{one.digest[:32]}`",
+            f"`{text.plain(one.digest[:32])}`",
         )
         for one in found
     ]
@@ -86,7 +86,7 @@ def data(node: Generation, found: Sequence[Data], *, bar: str) -> str:
 def verifiers(node: Generation, judges: Sequence[Judge], scores: Scores, *, bar: str) -> str:
     """Return the verifiers of a generation by name and settings, and histograms of their scores."""
     parts = [f"# Verifiers of {node.name}", bar]
-    rows = [(text.plain(one.name), one.judged, one.settings, f"`{one.version}`") for one in judges]
+    rows = [(text.plain(one.name), one.judged, one.settings, f"`{text.plain(one.version)}`") for one in judges]
     parts.append(text.table(("verifier", "judges", "settings", "version"), rows))
     if scores.statuses:
         total = sum(scores.statuses.values())

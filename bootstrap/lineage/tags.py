@@ -11,7 +11,7 @@ from typing import Any
 from bootstrap.ledger_records import Generation, GenerationOutcome
 from bootstrap.levels import level_range
 from bootstrap.lineage import queries
-from bootstrap.lineage.text import mlflow_key, points
+from bootstrap.lineage.text import mlflow_key, mlflow_value, points
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained
@@ -31,13 +31,14 @@ _KEY_CHARACTERS, _PARAM_CHARACTERS, _TAG_CHARACTERS = 250, 6000, 5000
 
 def of_lineage(first: Generation, *, base: Pretrained | None) -> dict[str, str]:
     """Return the tags of the lineage's run that never change. `base`: the pretrained model of its weights."""
-    return {
+    tags = {
         "bootstrap.kind": "lineage",
         "bootstrap.seed": str(first.seed),
         "bootstrap.recipe_digest": first.recipe_digest,
         **_origin(first),
         **_pretrained(base),
     }
+    return _filled(tags, limit=_TAG_CHARACTERS)
 
 
 def of_head(entries: Sequence[Entry]) -> dict[str, str]:
@@ -48,7 +49,7 @@ def of_head(entries: Sequence[Entry]) -> dict[str, str]:
         "bootstrap.champion": champion.name,
         "bootstrap.frontier": str(champion.report.frontier),
         LEDGER_HASH: head.hash,
-        "bootstrap.code_version": head.generation.code_version,
+        "bootstrap.code_version": mlflow_value(head.generation.code_version, limit=_TAG_CHARACTERS),
     }
 
 
@@ -187,9 +188,9 @@ def recipe_params(recipe: Mapping[str, Any]) -> dict[str, str]:
             case None | "" | []:
                 pass
             case [*_] | True | False:
-                params[path[:_KEY_CHARACTERS]] = json.dumps(value)[:_PARAM_CHARACTERS]
+                params[path[:_KEY_CHARACTERS]] = mlflow_value(json.dumps(value), limit=_PARAM_CHARACTERS)
             case _:
-                params[path[:_KEY_CHARACTERS]] = str(value)[:_PARAM_CHARACTERS]
+                params[path[:_KEY_CHARACTERS]] = mlflow_value(str(value), limit=_PARAM_CHARACTERS)
 
     walk(recipe, "")
     return params
@@ -237,4 +238,4 @@ def _names(numbers: Sequence[int]) -> str:
 
 def _filled(texts: Mapping[str, str], *, limit: int | None = None) -> dict[str, str]:
     """Return the texts that are not empty, each cut to `limit` characters."""
-    return {key: value[:limit] for key, value in texts.items() if value}
+    return {key: mlflow_value(value, limit=limit) for key, value in texts.items() if value}

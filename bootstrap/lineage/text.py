@@ -1,8 +1,17 @@
-"""Numbers, tables and names as people read them, and foreign text made harmless for Markdown and for MLflow's keys."""
+"""Numbers, tables and names as people read them, and foreign text made harmless, for each place by one function.
 
+terminal, plain files       `visible`, and `one_line` where a line feed would begin a line of its own
+Markdown, HTML in it        `plain`
+MLflow                      `mlflow_value` for tags and params, `mlflow_key` for their keys and metrics' names
+our HTML page               no function: its script sets texts, never markup (`page/inline.py` embeds the data)
+"""
+
+import posixpath
 import re
 from collections.abc import Sequence
 
+_KEY_CHARACTERS = 250
+"""Most that MLflow keeps of a key."""
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 _LOOKALIKES = str.maketrans(
     {
@@ -72,6 +81,8 @@ def plain(text: str, *, limit: int = 2000) -> str:
 
 def visible(text: str, *, keep: str = "\n") -> str:
     """Return foreign text for a terminal or a file: control characters but those in `keep` are escaped."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -81,6 +92,16 @@ def one_line(text: str, *, limit: int = 300) -> str:
     return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
 
 
+def mlflow_value(text: str, *, limit: int | None = None) -> str:
+    """Return foreign text as MLflow's tags and params hold it: control characters escaped, at most `limit` characters.
+
+    A database may refuse them, and clients print such values on terminals.
+    """
+    return visible(text[:limit], keep="")[:limit]
+
+
 def mlflow_key(name: str) -> str:
-    """Return `name` with only characters that MLflow allows in the keys of params, metrics and tags."""
-    return re.sub(r"[^\w./ -]", "_", name)
+    """Return `name` as MLflow allows the keys of params, metrics and tags: by its characters, and no path upwards."""
+    key = re.sub(r"[^\w./ -]", "_", name)[:_KEY_CHARACTERS]
+    is_plain = posixpath.normpath(key) == key and not key.startswith(("/", ".."))
+    return key if is_plain and key != "." else re.sub(r"[./]", "_", key) or "_"

@@ -21,6 +21,7 @@ from mlflow.entities.assessment_error import AssessmentError
 from mlflow.tracing.client import TracingClient
 
 from bootstrap.canonical import sha256
+from bootstrap.lineage.text import mlflow_value, visible
 from bootstrap.records import Status
 
 MOST = 64
@@ -59,8 +60,8 @@ def log(
                 trace_location=TraceLocation.from_experiment_id(experiment_id),
                 request_time=at,
                 state=TraceState.OK,
-                request_preview=row["prompt"][:_PREVIEW],
-                response_preview=row["answer"][:_PREVIEW],
+                request_preview=visible(row["prompt"][:_PREVIEW])[:_PREVIEW],
+                response_preview=visible(row["answer"][:_PREVIEW])[:_PREVIEW],
                 client_request_id=row["rollout"][:_REQUEST],
                 trace_metadata=_metadata(row, run_id, model_id),
                 tags=_tags(row, generation, name),
@@ -126,7 +127,7 @@ def _metadata(row: Mapping[str, Any], run_id: str, model_id: str | None) -> dict
         "mlflow.trace.tokenUsage": json.dumps({**counts, "total_tokens": sum(counts.values())}),
         **({} if model_id is None else {"mlflow.modelId": model_id}),
     }
-    return {key: value[:_METADATA] for key, value in found.items()}
+    return {key: mlflow_value(value, limit=_METADATA) for key, value in found.items()}
 
 
 def _tags(row: Mapping[str, Any], generation: str, producer: str) -> dict[str, str]:
@@ -140,23 +141,25 @@ def _tags(row: Mapping[str, Any], generation: str, producer: str) -> dict[str, s
         "rollout": row["rollout"],
         "group": row["group"],
     }
-    return {key: value[:_TAG] for key, value in found.items() if value}
+    return {key: mlflow_value(value, limit=_TAG) for key, value in found.items() if value}
 
 
 def _assessments(row: Mapping[str, Any], run_id: str, *, at: int) -> Iterator[Feedback]:
     """Yield what the verifier said: one assessment, and one per part of a reward that has several."""
     if not row["judge"]:
         return
-    whole = {row["judge"]: row["reward"]}
+    whole, reason = {row["judge"]: row["reward"]}, visible(row["reason"])
     parts = {f"{row['judge']}/{name}": value for name, value in row["components"].items()}
     for name, value in {**whole, **(parts if len(parts) > 1 else {})}.items():
         unjudged = row["verdict"] == Status.UNVERIFIABLE
         feedback = Feedback(
-            name=name,
+            name=mlflow_value(name),
             value=value,
-            error=AssessmentError(error_code="UNVERIFIABLE", error_message=row["reason"]) if unjudged else None,
-            source=AssessmentSource(source_type="CODE", source_id=f"{row['judge']}@{row['version']}"),
-            rationale=f"{row['verdict']}: {row['reason']}" if name in whole else None,
+            error=AssessmentError(error_code="UNVERIFIABLE", error_message=visible(row["reason"]))
+            if unjudged
+            else None,
+            source=AssessmentSource(source_type="CODE", source_id=mlflow_value(f"{row['judge']}@{row['version']}")),
+            rationale=f"{row['verdict']}: {reason}" if name in whole else None,
             create_time_ms=at,
             last_update_time_ms=at,
         )

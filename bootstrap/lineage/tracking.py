@@ -12,13 +12,12 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from bootstrap import lookups
 from bootstrap.errors import RecipeError, TrackingError, system_reason
+from bootstrap.store.names import ARTIFACTS_FOLDER, DATABASE
 
 REACH_SECONDS = 3.0
 """Longest wait for a tracking server to accept a connection, including the look-up of its name."""
 HTML_PATH = "lineage/lineage.html"
 """Path of the lineage page among the artifacts of the lineage's run."""
-ARTIFACTS_FOLDER = "mlflow-artifacts"
-"""Folder of MLflow's artifacts, beside the lineages."""
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _MODE = "?workflowType=machine_learning"
 # Matches everything before the last "@" of an address's host part. After a name and a colon that begins no port, a
@@ -38,7 +37,7 @@ def resolve_tracking_uri(uri: str | None, store: Path) -> str:
     host and port cannot be read.
     """
     place = "tracking.uri" if uri or not os.environ.get("MLFLOW_TRACKING_URI") else "MLFLOW_TRACKING_URI"
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or database_uri(Path(store) / "mlflow.db")
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or database_uri(Path(store) / DATABASE)
     parts = _split(uri, place=place)
     scheme, separator, rest = uri.partition("://")
     if separator and (is_remote(uri) or scheme.partition("+")[0] in _DATABASES):

@@ -27,6 +27,7 @@ from bootstrap.store.finals import FILE, KIND
 from bootstrap.store.ledger import FOLDER_NAME as LEDGER_FOLDER
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import HEADER_NAME, LineageStore
+from bootstrap.store.names import NAME
 
 LIST_NAME = "copy.json"
 RECIPE_NAME = "recipe.json"
@@ -40,8 +41,6 @@ MAX_JSON_BYTES = 32 << 20
 MAX_BESIDE_BYTES = 1 << 20
 """Of recipe and limits."""
 _MAX_CHARACTERS = 500
-LINEAGE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
-"""As a recipe's `name`."""
 _LAYOUT = re.compile(
     r"lineage\.json|recipe\.json|limits\.json|ledger/[0-9]{6,9}\.json|artifacts/[\w.-]+-[0-9a-f]{16}/[^/]+(/[^/]+)?",
     re.ASCII,
@@ -60,7 +59,7 @@ class CopyList(Record):
 
     format: Literal["bootstrap lineage"] = "bootstrap lineage"
     schema_version: Literal[1] = 1
-    lineage: str = Field(pattern=LINEAGE_NAME)
+    lineage: str = Field(pattern=NAME)
     head: str = Field(pattern=r"^[0-9a-f]{64}$")
     """Hash of the last ledger record."""
     files: dict[str, ListedFile]
@@ -158,7 +157,7 @@ def list_of(store: LineageStore, entries: Sequence[Entry], beside: Mapping[str, 
     try:
         return CopyList(lineage=lineage, head=entries[-1].hash, files=dict(sorted(listed.items())))
     except ValidationError:
-        raise StoreError(f"lineage {lineage!r} has a name that no copy can have: {LINEAGE_NAME}") from None
+        raise StoreError(f"lineage {lineage!r} has a name that no copy can have: {NAME}") from None
 
 
 def _listed(data: bytes) -> ListedFile:

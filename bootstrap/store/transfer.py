@@ -22,6 +22,7 @@ from bootstrap.store.freed import can_be_freed, restore_command, unpack_command
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
+from bootstrap.store.names import check_name
 from bootstrap.store.verify import IntegrityProblem, verify
 
 _STAGED = f"{durable.TEMPORARY_PREFIX}import-"
@@ -80,12 +81,13 @@ def export_lineage(store: LineageStore, target: Path, beside: Mapping[str, bytes
 def import_lineage(place: Path, store: Path, inspect: Inspection, *, files: durable.Files = durable.OS) -> Transfer:
     """Make the lineage in the copy `place` one of the folder `store`, all or nothing.
 
-    `inspect` is called once everything else is proved. Raises StoreError where the store has another lineage of that
+    `inspect` is called once everything else is proved. Raises RecipeError for a name that `store` cannot take,
+    StoreError where the store has another lineage of that
     name, lacks room or cannot be written, StoreCorrupt naming the file that is not sound, LineageLocked while another
     process imports the lineage.
     """
     with archive.opened(place) as copy:
-        target = store.absolute() / copy.listed.lineage
+        target = store.absolute() / check_name(copy.listed.lineage, store)
         if target.exists():
             return _compared(copy, LineageStore(target))
         durable.make_folder(target.parent, files=files)

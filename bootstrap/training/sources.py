@@ -17,7 +17,6 @@ from textwrap import shorten
 from typing import Any
 
 import torch
-import yaml
 from gguf import GGUFReader
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
@@ -27,6 +26,7 @@ from transformers.utils import logging as transformers_logging
 
 from bootstrap.canonical import json_file, sha256
 from bootstrap.config.model_files import INDEX, MODEL_FILES, shards_of
+from bootstrap.config.source import MAX_BYTES, parse
 from bootstrap.errors import RecipeError
 from bootstrap.store.fingerprint import ADAPTER_CONFIG, MODEL_WEIGHTS
 from bootstrap.store.pretrained import IMPORT, licence_named
@@ -420,10 +420,11 @@ def _card_licence(card: Path | None) -> str | None:
     """
     if card is None:
         return None
-    _, mark, rest = card.read_text(encoding="utf-8", errors="replace").partition("---\n")
+    with card.open(encoding="utf-8", errors="replace") as file:
+        _, mark, rest = file.read(MAX_BYTES // 4).partition("---\n")
     try:
-        front = yaml.safe_load(rest.partition("\n---")[0]) if mark else None
-    except yaml.YAMLError:
+        front = parse(rest.partition("\n---")[0], label=str(card)) if mark else None
+    except RecipeError:
         return None
     if type(front) is not dict:
         return None

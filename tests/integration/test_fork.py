@@ -144,6 +144,7 @@ def test_a_fork_keeps_the_ages_of_its_answers_and_what_its_origin_has_solved(tmp
     assert rates_of(second, again.generation, sampled=[]).counts == rates.counts
 
 
+@pytest.mark.usefixtures("own_plugins")
 def test_a_fork_knows_what_a_step_of_the_users_own_found_solved(tmp_path):
     step = {"type": "plugin", "uses": "support.plugin_steps:everything", "options": {"rl": 1.0}, "rounds": 2}
     step |= {"prompts_per_update": 3, "group_size": 4}

@@ -17,7 +17,7 @@ from bootstrap.cli.main import main
 from bootstrap.cli.remembered import remember_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
-from bootstrap.lineage.questions.grown import plugins_of
+from bootstrap.plugins import plugins_of
 from bootstrap.store import gc
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
@@ -183,7 +183,7 @@ def of_recipe(lineage: Lineage, folder: Path, changed: dict[str, Any]) -> Lineag
 
 def test_code_that_a_stored_recipe_names_waits_for_a_word(lineage: Lineage, tmp_path: Path) -> None:
     found = of_recipe(lineage, tmp_path, {"verifier": {"type": "plugin", "uses": "never_imported:verify"}})
-    with pytest.raises(RecipeError, match=r"never_imported:verify.*--run-plugins"):
+    with pytest.raises(RecipeError, match=r"never_imported:verify.*--trust-plugins"):
         found.reproduce("gen-1")
     assert "never_imported" not in sys.modules
 
@@ -205,9 +205,9 @@ def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("changed", [*ALTERED, {"seed": 8}])
-@pytest.mark.parametrize("run_plugins", [False, True])
+@pytest.mark.parametrize("trusted", [(), ("strangers_task:Task",)])
 def test_a_remembered_recipe_that_is_not_the_header_s_is_not_run(
-    lineage: Lineage, tmp_path: Path, imported: Path, changed: dict[str, Any], run_plugins: bool
+    lineage: Lineage, tmp_path: Path, imported: Path, changed: dict[str, Any], trusted: tuple[str, ...]
 ) -> None:
     shutil.copytree(lineage.path, tmp_path / "tiny")
     path = tmp_path / "tiny" / "recipe.json"
@@ -215,7 +215,7 @@ def test_a_remembered_recipe_that_is_not_the_header_s_is_not_run(
     path.write_text(json.dumps({**stored, "recipe": {**stored["recipe"], **changed}}))
     found = Lineage(tmp_path, "tiny")
     with pytest.raises(RecipeError, match="another recipe than the one that the lineage grows from"):
-        found.reproduce("gen-1", run_plugins=run_plugins)
+        found.reproduce("gen-1", trust_plugins=trusted)
     assert found.diff("gen-1", "gen-2").paired
     assert not imported.exists()
 

@@ -21,7 +21,6 @@ from bootstrap.cli import command as commands
 from bootstrap.cli.main import EPILOG, INTERRUPTED, main
 from bootstrap.cli.run import environment, num_workers, split
 from bootstrap.cli.show import print_generation
-from bootstrap.cli.stores import check_name
 from bootstrap.cli.sync import where_to_look
 from bootstrap.cli.target import as_last_run, recall, remember, uri_to_publish, without_credentials
 from bootstrap.config.load import load_recipe
@@ -486,15 +485,6 @@ def test_one_generation_is_told_in_the_singular(tmp_path: Path, capsys: pytest.C
 def test_an_unreachable_mlflow_has_its_own_exit_code(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     message = refusal(capsys, "lineage", "--sync", "--tracking-uri", "http://127.0.0.1:9", code=6)
     assert "cannot be reached" in message
-
-
-def test_names_of_lineages_cannot_lead_out_of_the_store() -> None:
-    for name in ("", ".", "..", "a/b", ".hidden", "/abs", "me@home"):
-        with pytest.raises(errors.RecipeError):
-            check_name(name)
-    with pytest.raises(errors.RecipeError, match="another name"):
-        check_name("mlflow-artifacts")
-    assert check_name("run-2_b") == "run-2_b"
 
 
 def test_workers_are_as_asked_else_as_the_recipe_says_else_one_per_core(recipe_path: Path) -> None:

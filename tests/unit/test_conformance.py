@@ -38,6 +38,7 @@ def test_every_type_of_verifier_has_a_setup():
     assert {name.partition(":")[0] for name in SETUPS} == set(types_of(Verifier.__origin__)) - {"random", "by_task"}
 
 
+@pytest.mark.usefixtures("own_plugins")
 @pytest.mark.sandbox
 @pytest.mark.parametrize("name", SETUPS)
 def test_every_verifier_stands_the_conformance_suite(name: str, tmp_path: Path):
@@ -55,6 +56,7 @@ def test_every_verifier_stands_the_conformance_suite(name: str, tmp_path: Path):
     assert {"nothing", "lone surrogates", "all in reverse order"} <= {finding.case for finding in findings}
 
 
+@pytest.mark.usefixtures("own_plugins")
 def test_equal_settings_have_equal_versions_and_other_settings_other_ones():
     # Those that start no process and load no model.
     light = [setup for name, setup in SETUPS.items() if name.partition(":")[0] in LIGHT and isinstance(setup, Setup)]
@@ -115,10 +117,12 @@ def test_the_suite_finds_each_flaw(flaw: str, expected: set[str]):
     assert flaw != "ignores the cut" or found == expected
 
 
+@pytest.mark.usefixtures("own_plugins")
 def test_a_verifier_that_looks_for_the_answer_anywhere_is_caught():
     assert {"the right answer inside other text", "the right answer and each wrong one"} <= bad(plugin("within"))
 
 
+@pytest.mark.usefixtures("own_plugins")
 def test_what_a_verifier_raises_is_a_finding():
     findings = plugin("clumsy")
     assert "nothing" in bad(findings)

@@ -213,6 +213,7 @@ def test_verifiers_versions_follow_what_they_share_as_far_as_they_use_it(edited)
     assert not changed(before, edited("bootstrap.config.answers", "    strip: bool = False", "    strip: bool = True"))
 
 
+@pytest.mark.usefixtures("own_plugins")
 def test_a_plugins_version_follows_its_neighbours_and_not_its_comments(folder: Path) -> None:
     def version(*, own: str = "", neighbour: str = "return text.strip()", far: str = "1") -> str:
         (folder / "mine.py").write_text(

@@ -80,6 +80,7 @@ def mixture_of(folder: Path, *kinds: str) -> dict[str, Any]:
     return {"type": "mixture", "base_level": 1, "parts": {f"p{n}": {"task": others[k]} for n, k in enumerate(kinds)}}
 
 
+@pytest.mark.usefixtures("own_plugins")
 def test_a_mixture_of_files_replays_newest_answers_and_no_references(tmp_path: Path) -> None:
     settings = {"evaluation": {"sampled": None}, "gate": {"min_prompts": 4}}
     recipe = tiny.recipe(task=mixture_of(tmp_path, "file", "file"), steps=(RL, REJECTION, PLUGIN), **settings)
@@ -130,6 +131,7 @@ def without(data: Any, *names: str) -> Any:
     return data
 
 
+@pytest.mark.usefixtures("own_plugins")
 def test_a_recipe_that_an_older_lineage_remembers_means_what_it_did(tmp_path: Path) -> None:
     recipe = on_a_file(tmp_path, RL, REJECTION, PLUGIN, evaluation={"prompts_per_level": 1000, "sampled": None})
     settings = without(recipe.model_dump(mode="json", exclude={"tracking"}), *LATER)

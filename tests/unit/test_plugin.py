@@ -13,6 +13,8 @@ from bootstrap.errors import VerifierError
 from bootstrap.records import Status
 from bootstrap.scoring.verifier import Answer, Judgement, Verifier, build_verifier
 
+pytestmark = pytest.mark.usefixtures("own_plugins")
+
 OURS = "support.plugin_verifiers"
 
 

@@ -16,6 +16,8 @@ from bootstrap.config.steps import RlStep
 from bootstrap.errors import RecipeError
 from bootstrap.training.algorithms.scored import Scored, estimate
 
+pytestmark = pytest.mark.usefixtures("own_plugins")
+
 OURS = "support.plugin_algorithms"
 SCORED = Scored(
     rewards=[[1.0, 0.0, 0.0], [1.0, 0.0]],

@@ -25,7 +25,7 @@ from bootstrap.stages.plugin import RoundTools, Sample, _lessons, rehearse
 from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("own_plugins")]
 
 OURS = "support.plugin_steps"
 

@@ -18,6 +18,8 @@ from bootstrap.prompts.build import build_task
 from bootstrap.prompts.task import Task
 from bootstrap.records import Split
 
+pytestmark = pytest.mark.usefixtures("own_plugins")
+
 OURS = "support.plugin_tasks"
 SETTINGS = {"levels": 8, "alphabet": "abcd=", "max_prompt_length": 9, "max_answer_length": 17, "heldout_fraction": 0.3}
 

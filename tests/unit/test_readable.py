@@ -45,7 +45,7 @@ from bootstrap.stages.verifiers import open_verifiers, prove
 from bootstrap.store.tables import to_parquet
 from bootstrap.training.chat import framing_of
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.usefixtures("own_plugins")]
 
 STRIPPED = settings_of.Whole(strip=True)
 NUMERIC = settings_of.NumericVerifier()

@@ -882,3 +882,37 @@ def test_a_pretrained_base_must_read_the_panel(recipe_path: Path) -> None:
     message = refusal(recipe_path, *overrides)
     assert "does not know a b c d e f g h i j k of task p of the panel" in message
     assert "level 40 of task p of the panel needs 83" in message
+
+
+BILLION = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)
+)
+MERGED = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{n}: &a{n}\n  <<: [{', '.join([f'*a{n - 1}'] * 10)}]\n  k{n}: 1\n" for n in range(1, 10)
+)
+CHAIN = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 150))
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (BILLION, ":5: not valid YAML: more than 100000 values, those that aliases repeat included"),
+        (MERGED, ":1[0-9]: not valid YAML: more than 100000 values"),
+        (CHAIN, ":100: not valid YAML: more than 100 sections within each other"),
+        ("x:\n " + 200 * "[", ":2: not valid YAML: more than 100 sections within each other"),
+        ("x: " + 200 * "{a: ", ":1: not valid YAML: more than 100 sections within each other"),
+        ("x: |\n" + 600_000 * " a\n", ":349[0-9]{3}: longer than 1048576 bytes"),
+        ("x: 1\ny: 0x" + 5000 * "f", "line 2: !!int"),
+    ],
+)
+def test_a_recipe_cannot_ask_for_more_than_there_is_memory(tmp_path: Path, written: str, message: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(written)
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize("override", ["description=" + 300 * "[", "seed=" + 2000 * "9", "a." * 50_000 + "b=1"])
+def test_nor_can_an_override(recipe_path: Path, override: str) -> None:
+    with pytest.raises(RecipeError, match="override"):
+        load_recipe(recipe_path, [override])

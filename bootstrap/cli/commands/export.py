@@ -47,6 +47,7 @@ def export(
       bootstrap export --as mermaid > lineage.mmd
       bootstrap export --as openlineage --lineage quickstart > events.jsonl
     """
+    from bootstrap.cli.render import tell
     from bootstrap.cli.stores import choose
 
     if form is not None:
@@ -57,9 +58,9 @@ def export(
         from bootstrap.cli.export import export_generation
 
         name, count = export_generation(choose(store, lineage), generation, place)
-        print(f"{name}: {count} verified files in {place}")
+        tell(f"{name}: {count} verified files in {place}")
     else:
         from bootstrap.cli.export_lineage import export_whole, place_for_whole
 
         target = place_for_whole(generation, lineage)
-        print(export_whole(choose(store, lineage), target))
+        tell(export_whole(choose(store, lineage), target))

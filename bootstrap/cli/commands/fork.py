@@ -19,6 +19,7 @@ def fork(
         typer.Option("--recipe", metavar="RECIPE", help="The new lineage's recipe; by default the origin's."),
     ] = None,
     store: options.Store = options.DEFAULT_STORE,
+    trust_plugins: options.TrustPlugins = None,
 ) -> None:
     """Start a new lineage from any generation of another one, even a rejected one.
 
@@ -32,5 +33,8 @@ def fork(
       bootstrap fork quickstart@champion distilled --recipe pipelines/reversal.yaml
     """
     from bootstrap.cli.fork import fork_lineage
+    from bootstrap.cli.render import tell
+    from bootstrap.cli.trust import trust
 
-    print(fork_lineage(source, name, overrides or [], recipe_path=recipe, store=store))
+    trusted = trust(trust_plugins)
+    tell(fork_lineage(source, name, overrides or [], recipe_path=recipe, store=store, trusted=trusted))

@@ -41,9 +41,10 @@ def import_model(
     """
     from bootstrap.cli.import_lineage import import_whole
     from bootstrap.cli.import_model import import_from, lineage_at
+    from bootstrap.cli.render import tell
 
     if (place := lineage_at(source, folder=folder, licence=licence, store=store)) is not None:
-        print(import_whole(place, store or options.DEFAULT_STORE))
+        tell(import_whole(place, store or options.DEFAULT_STORE))
     else:
         assert folder is not None, "a model without a folder is refused above"
-        print(import_from(source, folder, licence=licence))
+        tell(import_from(source, folder, licence=licence))

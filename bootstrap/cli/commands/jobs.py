@@ -7,6 +7,7 @@ import typer
 from bootstrap.cli import output
 from bootstrap.cli.commands import options
 from bootstrap.errors import RecipeError
+from bootstrap.lineage.text import visible
 
 SubmissionId = Annotated[str, typer.Argument(metavar="ID", help="A job's submission id, as `bootstrap jobs` lists it.")]
 StoreOnCluster = Annotated[
@@ -39,6 +40,7 @@ def submit(
     ] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show the job's log until it ends.")] = True,
     past_guards: options.PastGuards = False,
+    trust_plugins: options.TrustPlugins = None,
 ) -> None:
     """Submit a recipe as a Ray job and follow its log.
 
@@ -50,9 +52,11 @@ def submit(
       bootstrap submit pipelines/addition.yaml generations.count=12 --address http://head:8265 --store /shared/runs
     """
     address = _required(address)
-    from bootstrap.cli.stores import check_name
+    from bootstrap.cli.trust import trust
     from bootstrap.config.load import load_recipe
+    from bootstrap.store.names import check_name
 
+    trust(trust_plugins, elsewhere=True)
     # A faulty recipe is refused at once, before Ray's client takes its seconds to load.
     load_recipe(recipe, overrides or [], check_folders=False)
     from bootstrap.cluster.submit import submit_recipe
@@ -62,7 +66,7 @@ def submit(
         address=address,
         overrides=overrides or [],
         store=store,
-        lineage=None if lineage is None else check_name(lineage),
+        lineage=None if lineage is None else check_name(lineage, None),
         workers=workers,
         submission_id=submission_id,
         follow=follow,
@@ -136,6 +140,6 @@ def _required(address: str | None) -> str:
 
 def _echo(line: str) -> None:
     """Print a line of a job's log. Raises JobEnded, as at Ctrl-C, once nobody reads what is printed."""
-    print(line, flush=True)
+    print(visible(line, keep="\n\t"), flush=True)
     if not output.is_read():
         raise JobEnded(0)

@@ -33,6 +33,14 @@ Workers = Annotated[
 PastGuards = Annotated[
     bool, typer.Option("--past-guards", help="Continue although a guard of the recipe ended the last run.")
 ]
+TrustPlugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust-plugins",
+        metavar="MODULE:NAME",
+        help="Code that a stored recipe names and that may run with all your rights; may be given several times.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Address = Annotated[
     str | None,

@@ -9,6 +9,7 @@ def plan(
     store: options.Store = options.DEFAULT_STORE,
     lineage: options.NewLineage = None,
     workers: options.Workers = None,
+    trust_plugins: options.TrustPlugins = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show what a recipe would do and cost. Changes nothing.
@@ -23,6 +24,8 @@ def plan(
     from bootstrap.cli import render
     from bootstrap.cli.plan import print_plan
     from bootstrap.cli.run import planned
+    from bootstrap.cli.trust import trust
 
+    trust(trust_plugins)
     _, found = planned(recipe, overrides or [], store=store, lineage=lineage, workers=workers)
     render.print_json(found.to_json()) if as_json else print_plan(found)

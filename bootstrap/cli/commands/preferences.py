@@ -22,10 +22,11 @@ def pairs(
       bootstrap pairs 2 pairs.jsonl --by language
       bootstrap pairs champion pairs.jsonl --by brevity --lineage r1
     """
+    from bootstrap.cli.render import tell
     from bootstrap.cli.reward_model import write_pairs
     from bootstrap.cli.stores import choose
 
-    print(write_pairs(choose(store, lineage), generation, path, by=by))
+    tell(write_pairs(choose(store, lineage), generation, path, by=by))
 
 
 def reward_model(
@@ -48,9 +49,10 @@ def reward_model(
       bootstrap export base sft --lineage r1
       bootstrap reward-model pairs.jsonl preferences --base sft
     """
+    from bootstrap.cli.render import tell
     from bootstrap.cli.reward_model import train_reward_model
 
     told = train_reward_model(
         path, folder, base=base, updates=updates, batch_size=batch_size, lr=lr, held_out=held_out, seed=seed
     )
-    print(told)
+    tell(told)

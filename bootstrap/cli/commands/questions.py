@@ -229,9 +229,7 @@ def reproduce(
         ),
     ] = None,
     ray: Annotated[bool, typer.Option("--ray", help="On workers of Ray instead of in this process.")] = False,
-    run_plugins: Annotated[
-        bool, typer.Option("--run-plugins", help="Run code that the stored recipe names, with all your rights.")
-    ] = False,
+    trust_plugins: options.TrustPlugins = None,
     store: options.Store = options.DEFAULT_STORE,
     lineage: options.Lineage = None,
     as_json: options.AsJson = False,
@@ -249,10 +247,11 @@ def reproduce(
     from bootstrap.api import Lineage
     from bootstrap.cli.answers import print_reproduction
     from bootstrap.cli.reproduce import reproduced
+    from bootstrap.cli.trust import trust
     from bootstrap.errors import NotReproduced
 
     found, name = Lineage.asked(store, lineage, generation)
-    answer = reproduced(found, name, into=into, run_plugins=run_plugins, ray=ray)
+    answer = reproduced(found, name, into=into, trusted=trust(trust_plugins), ray=ray)
     _json(answer) if as_json else print_reproduction(answer)
     if not answer.is_same:
         raise NotReproduced(

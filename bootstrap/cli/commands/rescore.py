@@ -15,6 +15,7 @@ def rescore(
         Path | None,
         typer.Option("--recipe", metavar="RECIPE", help="Judge by this recipe's verifiers; by default the lineage's."),
     ] = None,
+    trust_plugins: options.TrustPlugins = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Judge a lineage's stored answers again and list the promotions that would change.
@@ -29,5 +30,7 @@ def rescore(
     """
     from bootstrap.cli.rescore import rescore_lineage
     from bootstrap.cli.stores import choose
+    from bootstrap.cli.trust import trust
 
+    trust(trust_plugins)
     rescore_lineage(choose(store, lineage), recipe_path=recipe, as_json=as_json)

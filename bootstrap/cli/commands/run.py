@@ -15,6 +15,7 @@ def run(
     workers: options.Workers = None,
     local: Annotated[bool, typer.Option("--local", help="Run in this process, without Ray.")] = False,
     past_guards: options.PastGuards = False,
+    trust_plugins: options.TrustPlugins = None,
 ) -> None:
     """Run a recipe, or continue it where it stopped.
 
@@ -27,7 +28,9 @@ def run(
       bootstrap run pipelines/quickstart.yaml --local
     """
     from bootstrap.cli.run import run_recipe
+    from bootstrap.cli.trust import trust
 
+    trust(trust_plugins)
     run_recipe(
         recipe, overrides or [], store=store, lineage=lineage, workers=workers, local=local, past_guards=past_guards
     )

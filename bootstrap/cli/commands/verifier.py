@@ -33,6 +33,7 @@ def check(
     wrong: Annotated[
         list[str] | None, typer.Option("--wrong", metavar="TEXT", help="A wrong answer; may be given several times.")
     ] = None,
+    trust_plugins: options.TrustPlugins = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show a verifier's verdicts on right, wrong and hostile answers.
@@ -45,8 +46,10 @@ def check(
       bootstrap verifier check my_verifiers:shortest --reference 42 --wrong 41 --wrong 43
       bootstrap verifier check --recipe pipelines/code.yaml
     """
+    from bootstrap.cli.trust import trust
     from bootstrap.cli.verifier import check_verifier
 
+    trust(trust_plugins)
     check_verifier(
         name,
         overrides or [],
