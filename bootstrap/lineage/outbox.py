@@ -21,6 +21,7 @@ from pydantic import ValidationError, field_validator
 
 from bootstrap.canonical import json_file, sha256
 from bootstrap.ledger_records import FinalComparison
+from bootstrap.reading import MAX_JSON_BYTES, Folder, Root, parsed
 from bootstrap.records import Record
 from bootstrap.store import durable
 from bootstrap.store.ledger import Entry
@@ -67,15 +68,18 @@ class Outbox:
         A marker counts as absent if it is torn, stands for another record of the same number, or names another run of
         the lineage than `lineage_run_id` (None accepts any).
         """
-        found = {}
-        for entry in entries:
-            data = durable.read_if_there(self._path(entry.generation.number))
-            try:
-                receipt = Receipt.model_validate_json(data or b"")
-            except ValidationError:
-                continue
-            if receipt.hash == entry.hash and lineage_run_id in (None, receipt.lineage_run_id):
-                found[entry.generation.number] = receipt
+        found, folder = {}, self._opened()
+        if folder is None:
+            return {}
+        with folder:
+            for entry in entries:
+                data = folder.read_if_there(self._path(entry.generation.number).name, most=MAX_JSON_BYTES)
+                try:
+                    receipt = Receipt.model_validate_json(data or b"")
+                except ValidationError:
+                    continue
+                if receipt.hash == entry.hash and lineage_run_id in (None, receipt.lineage_run_id):
+                    found[entry.generation.number] = receipt
         return found
 
     def length(self, generations: int) -> int:
@@ -113,10 +117,17 @@ class Outbox:
     def _shown(self) -> dict[str, Any]:
         """Return the content of `head.json`; empty where there is none, or one that nobody here has written."""
         try:
-            head = json.loads(durable.read_if_there(self.folder / _HEAD_NAME) or b"")
-        except (ValueError, RecursionError):
+            if (folder := self._opened()) is None:
+                return {}
+            with folder:
+                head = parsed(folder.read_if_there(_HEAD_NAME, most=MAX_JSON_BYTES) or b"")
+        except ValueError:
             return {}
         return head if isinstance(head, dict) else {}
+
+    def _opened(self) -> Folder | None:
+        """Open the folder of the markers; None without any. Raises StoreError, StoreCorrupt."""
+        return Root(self.folder.parent.parent).open_if_there(_FOLDER, self.folder.name)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.json"

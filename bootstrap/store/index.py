@@ -15,14 +15,15 @@ with a damaged one, the same answers take longer. Left out: samples (`uses.py`).
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from typing import overload
 
 from bootstrap.errors import StoreCorrupt
-from bootstrap.store import durable
+from bootstrap.reading import MAX_JSON_BYTES
 from bootstrap.store.index_file import IndexFile, Row
-from bootstrap.store.ledger import NO_PREVIOUS, Entry, outline, prove, reread
+from bootstrap.store.ledger import NO_PREVIOUS, Entry, Ledger, outline, prove, reread
 from bootstrap.store.lineage_store import LineageStore
 
 
@@ -32,10 +33,10 @@ class Entries(Sequence[Entry]):
     Raises StoreCorrupt where such a file has changed since, StoreError where it cannot be read.
     """
 
-    def __init__(self, paths: Sequence[Path], rows: Sequence[Row], *, key: str) -> None:
+    def __init__(self, ledger: Ledger, paths: Sequence[Path], rows: Sequence[Row], *, key: str) -> None:
         self.key = key
         """Of the lineage's index; empty without a record."""
-        self._paths, self._rows = paths, rows
+        self._ledger, self._paths, self._rows = ledger, paths, rows
         self._parsed: dict[int, Entry] = {}
         self._outlines: list[Entry] | None = None
 
@@ -71,7 +72,7 @@ class Entries(Sequence[Entry]):
     def _entry(self, number: int) -> Entry:
         if number not in self._parsed:
             path, row = self._paths[number], self._rows[number]
-            data = durable.read_file(path)
+            data = self._ledger.content(path)
             if sha256(data).digest() != row.file:
                 raise StoreCorrupt(f"{path} was changed while it was read; run the command again")
             self._parsed[number] = reread(data)
@@ -85,12 +86,14 @@ def read(store: LineageStore) -> Entries:
     """
     paths, rows, new = store.ledger.paths(), list[Row](), list[Row]()
     if not paths:
-        return Entries((), (), key="")
-    first, previous = durable.read_file(paths[0]), NO_PREVIOUS
-    key = sha256(first).hexdigest()
-    with IndexFile.of(key) as index:
+        return Entries(store.ledger, (), (), key="")
+    with ExitStack() as stack:
+        folder = stack.enter_context(store.ledger.opened())
+        first, previous = folder.read(paths[0].name, most=MAX_JSON_BYTES), NO_PREVIOUS
+        key = sha256(first).hexdigest()
+        index = stack.enter_context(IndexFile.of(key))
         for number, path in enumerate(paths):
-            data = durable.read_file(path) if number else first
+            data = folder.read(path.name, most=MAX_JSON_BYTES) if number else first
             row = index.record(sha256(data).digest())
             if row is None or not _is_usable(row, number=number, previous=previous):
                 row = _proven(path, data, previous=previous)
@@ -98,7 +101,7 @@ def read(store: LineageStore) -> Entries:
             rows.append(row)
             previous = row.hash
         index.add_records(new)
-    return Entries(paths, rows, key=key)
+    return Entries(store.ledger, paths, rows, key=key)
 
 
 def outlines(entries: Sequence[Entry]) -> Sequence[Entry]:
