@@ -122,7 +122,9 @@ class _Verification:
         )
 
     def _problem(self, path: Path, message: object) -> None:
-        self.problems.append(IntegrityProblem(path=str(path), message=str(message)))
+        # What several checks meet is one problem.
+        if all(str(message) != problem.message for problem in self.problems):
+            self.problems.append(IntegrityProblem(path=str(path), message=str(message)))
 
     def _header(self) -> Header | None:
         try:
