@@ -7,11 +7,12 @@ import io
 import json
 import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -22,6 +23,7 @@ from support.lineage_factory import PROMOTED
 
 from bootstrap import reading
 from bootstrap.canonical import canonical_json, digest_of
+from bootstrap.cli.main import main
 from bootstrap.errors import BootstrapError
 from bootstrap.lineage.outbox import Receipt
 from bootstrap.records import Rollout
@@ -92,6 +94,53 @@ def _record(data: bytes) -> None:
         (scratch() / "store/a" / folder).mkdir(exist_ok=True)
     verify(scratch() / "store/a")
     ledger.prove(path, path.read_bytes(), previous=None)
+
+
+CLAIMS: list[Any] = [
+    *(None, True, -1, 0, 10**30, -(10**30), 2**63, 1e308, -1e308, 5e-324, "", "x", "\x1b[2J", "\ud800", "../../x"),
+    *([], {}, [[]], {"a": {}}, "g1.s0.u0.p0.k0", "NaN", "9" * 50, [1, 2], ["x"], {"x": 1}, {"x": "y"}),
+]
+"""Values that a forger puts where others stand."""
+
+
+def claimed(value: Any, data: bytes) -> Any:
+    """Return a JSON value with some of its parts replaced, as the bytes say: which part, by which of `CLAIMS`."""
+    found = json.loads(json.dumps(value))
+    for at in range(0, len(data) - 2, 3):
+        places = list(_places(found))
+        holder, key = places[int.from_bytes(data[at : at + 2]) % len(places)]
+        holder[key] = json.loads(json.dumps(CLAIMS[data[at + 2] % len(CLAIMS)]))
+    return found
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    for key in keys:
+        yield value, key
+        yield from _places(value[key])
+
+
+@cache
+def _claiming() -> LineageStore:
+    """A store to be forged."""
+    return lineage(Path(tempfile.mkdtemp(prefix="fuzz-")), plan=(PROMOTED,))
+
+
+def _claims(data: bytes) -> None:
+    """A record's payload and measurements with other values, under a right hash, as commands show it."""
+    store = _claiming()
+    path = store.ledger.path(1)
+    record = json.loads((sound() / "ledger" / path.name).read_bytes())
+    made = claimed({"payload": record["payload"], "annotations": record["annotations"]}, data[:30])
+    record |= made
+    record["hash"] = digest_of({"payload": record["payload"], "previous": record["previous"]})
+    path.unlink()
+    path.write_bytes(canonical_json(record))
+    for words in (["verify"], ["lineage"], ["show", "gen-1"], ["why", "gen-1"], ["samples", "gen-1"], ["trace", "g1.s0.u0.p0.k0"]):
+        said = io.StringIO()
+        with redirect_stdout(said), redirect_stderr(said):
+            code = main([*words, "--store", str(store.root.parent)])
+        assert code != 1, f"{words}: {said.getvalue()[-3000:]}"
 
 
 def _header(data: bytes) -> None:
@@ -224,6 +273,7 @@ def _some_receipt() -> list[bytes]:
 READERS = {
     "json": Reader(_json, lambda: [*_files(".json")[:3], b"[" * 50 + b"]" * 50, b'{"a": 1e308, "b": NaN}']),
     "record": Reader(_record, lambda: _files("00.json", "01.json")),
+    "claims": Reader(_claims, lambda: [b"", bytes(3), bytes(range(30))]),
     "header": Reader(_header, lambda: _files(HEADER_NAME)),
     "manifest": Reader(_manifest, lambda: _files(MANIFEST_NAME)[:3]),
     "weights": Reader(_weights, _some_weights),
