@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from bootstrap.errors import StoreCorrupt, StoreError
 from bootstrap.machine import total_memory
@@ -228,7 +228,7 @@ class Folder:
                 os.close(descriptor)
 
     @contextmanager
-    def stream(self, name: str) -> Iterator[BinaryIO]:
+    def stream(self, name: str) -> Iterator[io.BufferedReader]:
         """Open a file to be read from front to back. Raises as `file`."""
         with self._opened(name) as found:
             if found is None:
@@ -352,7 +352,7 @@ def read_named(path: Path, *, most: int) -> bytes:
 
 
 @contextmanager
-def open_named(path: Path) -> Iterator[BinaryIO]:
+def open_named(path: Path) -> Iterator[io.BufferedReader]:
     """Open a file that a person named, which may be a link, to be read from front to back. Raises as `Folder.file`."""
     real = Path(os.path.realpath(path))
     with named_folder(real.parent) as folder, folder.stream(real.name) as file:

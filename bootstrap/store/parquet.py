@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from bootstrap.machine import total_memory
 
-_LIMITS = {"thrift_string_size_limit": 16 << 20, "thrift_container_size_limit": 10_000}
+_MAX_TEXT, _MAX_LIST = 16 << 20, 10_000
 """Of texts and lists in the footer, which has a few of each for every column and every million of rows."""
 _SHARE = 4
 """Of memory, one in so many parts may become one table: as Python's objects it takes several times as much."""
@@ -28,7 +28,7 @@ _TEXT = "BYTE_ARRAY"
 def read_table(data: bytes, *, columns: Sequence[str] | None = None) -> pa.Table:
     """Return the table in a Parquet file; `columns`: those to read, all of which it has. Raises ValueError."""
     try:
-        file = pq.ParquetFile(pa.BufferReader(data), **_LIMITS)
+        file = _opened(data)
         if columns is not None and (lacking := [name for name in columns if name not in file.schema_arrow.names]):
             raise ValueError(f"it lacks the columns {', '.join(lacking)}")
         table = _bounded(file, data, columns)
@@ -42,9 +42,19 @@ def read_table(data: bytes, *, columns: Sequence[str] | None = None) -> pa.Table
 def column_names(data: bytes) -> list[str]:
     """Return the names of a Parquet file's columns. Raises ValueError."""
     try:
-        return pq.ParquetFile(pa.BufferReader(data), **_LIMITS).schema_arrow.names
+        return _opened(data).schema_arrow.names
     except (pa.ArrowException, OSError, OverflowError, MemoryError, RecursionError) as error:
         raise ValueError(str(error).strip() or type(error).__name__) from error
+
+
+def _opened(data: bytes, *, texts: Sequence[str] = ()) -> pq.ParquetFile:
+    """Open a file; `texts`: columns whose texts are kept once each."""
+    return pq.ParquetFile(
+        pa.BufferReader(data),
+        read_dictionary=list(texts),
+        thrift_string_size_limit=_MAX_TEXT,
+        thrift_container_size_limit=_MAX_LIST,
+    )
 
 
 def _bounded(file: pq.ParquetFile, data: bytes, columns: Sequence[str] | None) -> pa.Table:
@@ -60,7 +70,7 @@ def _bounded(file: pq.ParquetFile, data: bytes, columns: Sequence[str] | None) -
             longest += max(chunk.num_values, 0) * max(chunk.total_uncompressed_size, 0)
     _check(max(claimed, 8 * file.metadata.num_rows), most)
     if longest > _UNMEASURED:
-        measured = pq.ParquetFile(pa.BufferReader(data), read_dictionary=sorted(texts), **_LIMITS)
+        measured = _opened(data, texts=sorted(texts))
         found = 0
         for batch in measured.iter_batches(_MEASURED_ROWS, columns=kept, use_threads=False):
             found += sum(map(_text_bytes, batch.columns))
@@ -84,8 +94,8 @@ def _check(size: int, most: int) -> None:
 def _text_bytes(array: Any) -> int:
     """Return the bytes of all texts in an array whose texts are kept once each."""
     if pa.types.is_dictionary(array.type):
-        lengths = pc.binary_length(array.dictionary)
-        return pc.sum(lengths.take(array.indices).cast(pa.int64())).as_py() or 0
+        lengths = pc.call_function("binary_length", [array.dictionary]).take(array.indices)
+        return pc.call_function("sum", [lengths.cast(pa.int64())]).as_py() or 0
     if pa.types.is_map(array.type):
         return _text_bytes(array.keys) + _text_bytes(array.items)
     if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):

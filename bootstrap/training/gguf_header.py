@@ -33,9 +33,9 @@ def check(file: BinaryIO, size: int) -> None:
     `size`: of the file, which is read from its beginning.
     """
     header = _Header(file, size)
-    if header.bytes(4) != b"GGUF":
+    if header.take(4) != b"GGUF":
         raise ValueError("it does not begin with GGUF")
-    version = header.bytes(4)
+    version = header.take(4)
     if version[:2] == b"\0\0":
         header.order = ">"
     tensors, fields = header.number("Q"), header.number("Q")
@@ -62,21 +62,21 @@ class _Header:
         self._num_elements = 0
         self.position, self.order = 0, "<"
 
-    def bytes(self, count: int) -> bytes:
-        self._take(count)
+    def take(self, count: int) -> bytes:
+        self._advance(count)
         found = self._file.read(count)
         if len(found) < count:
             raise ValueError(f"it ends at byte {self.position}")
         return found
 
     def number(self, form: str) -> int:
-        return struct.unpack(self.order + form, self.bytes(struct.calcsize(form)))[0]
+        return struct.unpack(self.order + form, self.take(struct.calcsize(form)))[0]
 
     def text(self) -> bytes:
         length = self.number("Q")
         if length > _MAX_TEXT_BYTES:
             raise ValueError(f"a text of {length} bytes is claimed at byte {self.position}")
-        return self.bytes(length)
+        return self.take(length)
 
     def value(self, kind: int) -> None:
         """Skip a field's value."""
@@ -90,7 +90,7 @@ class _Header:
             for _ in range(count):
                 self.text()
         elif kind in _SIZES:
-            self._take(count * _SIZES[kind])
+            self._advance(count * _SIZES[kind])
             self._file.seek(self.position)
         else:
             raise ValueError(f"a value of the type {kind} stands at byte {self.position}")
@@ -112,7 +112,7 @@ class _Header:
             raise ValueError(f"a tensor of {needed} bytes at offset {offset} is claimed, and the file has {self._size}")
         return needed
 
-    def _take(self, count: int) -> None:
+    def _advance(self, count: int) -> None:
         self.position += count
         if self.position > self._size:
             raise ValueError(f"{count} bytes are claimed before byte {self.position}, and the file has {self._size}")

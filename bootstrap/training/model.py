@@ -153,8 +153,9 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
 
 def _check_counts(settings: Mapping[str, Any], *, num_tensors: int) -> None:
     """Raise RecipeError for more layers or experts than the weights can hold: each is built before they are read."""
-    for part in (settings, settings.get("text_config")):
-        for name in _COUNTS if isinstance(part, dict) else ():
+    inner = settings.get("text_config")
+    for part in (settings, inner if isinstance(inner, dict) else {}):
+        for name in _COUNTS:
             if type(count := part.get(name)) is int and count > max(num_tensors, _FEW):
                 raise RecipeError(f"config.json says {name}: {count}, and the weights hold {num_tensors} tensors")
 

@@ -8,7 +8,9 @@ import atheris
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
-with atheris.instrument_imports(include=["bootstrap", "json", "gguf"]):
+with atheris.instrument_imports(  # pyright: ignore[reportAttributeAccessIssue]  # untyped
+    include=["bootstrap", "json", "gguf"]
+):
     from support.fuzz_readers import READERS, tried
 
 

@@ -136,7 +136,14 @@ def _claims(data: bytes) -> None:
     record["hash"] = digest_of({"payload": record["payload"], "previous": record["previous"]})
     path.unlink()
     path.write_bytes(canonical_json(record))
-    for words in (["verify"], ["lineage"], ["show", "gen-1"], ["why", "gen-1"], ["samples", "gen-1"], ["trace", "g1.s0.u0.p0.k0"]):
+    for words in (
+        ["verify"],
+        ["lineage"],
+        ["show", "gen-1"],
+        ["why", "gen-1"],
+        ["samples", "gen-1"],
+        ["trace", "g1.s0.u0.p0.k0"],
+    ):
         said = io.StringIO()
         with redirect_stdout(said), redirect_stderr(said):
             code = main([*words, "--store", str(store.root.parent)])
@@ -152,7 +159,8 @@ def _header(data: bytes) -> None:
         pass
     _written("headers/a/lineage.json", data)
     header = LineageStore(scratch() / "headers/a").header()
-    header.settings(1), header.siblings(1)
+    header.settings(1)
+    header.siblings(1)
 
 
 def _manifest(data: bytes) -> None:
