@@ -2,14 +2,15 @@
 # that takes less than a minute), `make hooks` has git check each commit, `make smollm2` fetches a pretrained model,
 # `make r1-smollm2` runs the R1 recipe on that, `make gsm8k` a first generation of GSM8K, `make word-problems` a ladder
 # from a file of word problems, `make test-services` runs what infra/compose.yaml names and a lineage
-# among it, `make docs` builds the pages of docs/ and `make docs-serve` shows them; all of them install into .venv and may
-# be repeated.
+# among it, `make fuzz` looks for files that readers stumble over, `make docs` builds the pages of docs/ and
+# `make docs-serve` shows them; all of them install into .venv and may be repeated.
 #
 #   PYTHON=python3.12     the interpreter to use (3.11 or newer)
 #   PIP_FLAGS=...         more options for pip; without a GPU, an --extra-index-url with CPU builds of PyTorch spares
 #                         gigabytes of CUDA
 #   GSM8K=...             a folder with GSM8K's files as JSON Lines; else it comes from the Hugging Face hub
 #   DOCS_PORT=...         where on 127.0.0.1 docs-serve listens (8000)
+#   FUZZ_RUNS=...         how many inputs `make fuzz` gives each reader (100000)
 #   SCREENSHOTS=...       a folder that test-services leaves its pictures in
 #   PYTEST_FLAGS=...      how many tests at a time (-n); a test process takes about one core and 2 GiB
 
@@ -56,6 +57,13 @@ test: lint test-fast chromium bubblewrap
 # Not part of `test`, since it takes servers from Debian; continuous integration runs both.
 test-services: $(VENV)/installed-services chromium servers
 	$(VENV)/bin/python -m pytest -q tests/services
+
+# Not part of `test`: a run takes minutes for each reader. Finds and what led to them stay in build/fuzz.
+.PHONY: fuzz
+FUZZ_RUNS ?= 100000
+fuzz: $(VENV)/installed-test
+	$(PIP) --editable '.[fuzz]'
+	FUZZ_RUNS=$(FUZZ_RUNS) $(VENV)/bin/python -m pytest -q tests/fuzz
 
 # The pages of docs/, with the reference made from the program: a link or an anchor that leads nowhere fails the build.
 # Not with --quiet, which keeps warnings from --strict.

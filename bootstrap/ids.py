@@ -25,7 +25,7 @@ _PROPOSE = "propose"
 _ROLLOUT = re.compile(rf"(?:g0\.(.+)\.)?g(\d+)\.s(\d+)\.u(\d+)\.(?:p(\d+)|{_PROPOSE})\.k(\d+)")
 _HELDOUT = re.compile(r"(greedy|sampled|final)\.(?:(.+)\.)?l(\d+)\.p\d+\.k\d+")
 _STEP = re.compile(r"step-(\d{1,9})")
-_FOREIGN = re.compile(r"(.+)@gen-(\d{1,9})")
+_FOREIGN = re.compile(r"(?!\.{1,2}@)([^/\\\0\ud800-\udfff]+)@gen-(\d{1,9})")
 
 
 def group_id(prefix: object, place: int) -> str:
@@ -185,6 +185,6 @@ class ForeignGeneration:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Return the generation in `text`; None for another kind of model."""
+        """Return the generation in `text`; None for another kind of model, and where no folder can have the name."""
         found = _FOREIGN.fullmatch(text)
         return None if found is None else cls(found[1], int(found[2]))

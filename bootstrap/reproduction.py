@@ -29,7 +29,7 @@ from bootstrap.records import Observer
 from bootstrap.schema import SCHEMA_VERSION, hashed_kind
 from bootstrap.stages.limits import FILE_NAME as LIMITS
 from bootstrap.store import durable
-from bootstrap.store.artifacts import Artifact, folder_name, stage_id
+from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, folder_name, stage_id
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import HEADER_NAME, LineageStore
 
@@ -147,8 +147,7 @@ class ScratchStore(LineageStore):
 def copy(artifact: Artifact, path: Path) -> None:
     """Copy an artifact into the folder `path`, each file proven by its hash. Raises StoreError, StoreCorrupt."""
     files = artifact.read_all()
-    manifest = durable.read_file(artifact.path / "manifest.json")
-    durable.write_folder(path, {**files, "manifest.json": manifest}, mode=durable.READ_ONLY)
+    durable.write_folder(path, {**files, MANIFEST_NAME: artifact.manifest()}, mode=durable.READ_ONLY)
 
 
 def _prepared(grown: Grown, node: Generation, scratch: Path) -> ScratchStore:
@@ -167,12 +166,12 @@ def _prepared(grown: Grown, node: Generation, scratch: Path) -> ScratchStore:
 def _begin(source: LineageStore, store: LineageStore, entries: Sequence[Entry]) -> None:
     """Write the header, the limits of memory and some records of a lineage into another folder."""
     durable.make_folder(store.ledger.folder)
-    durable.write_file(store.root / HEADER_NAME, durable.read_file(source.root / HEADER_NAME))
+    durable.write_file(store.root / HEADER_NAME, source.stored.read(HEADER_NAME))
     if (limits := source.kept(LIMITS)) is not None:
         store.keep(LIMITS, limits)
     for entry in entries:
         path = source.ledger.path(entry.generation.number)
-        durable.write_file(store.ledger.path(entry.generation.number), durable.read_file(path))
+        durable.write_file(store.ledger.path(entry.generation.number), source.ledger.content(path))
 
 
 def _with_origin(grown: Grown, node: Generation, scratch: Path) -> None:

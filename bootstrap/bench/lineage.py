@@ -7,6 +7,7 @@ the command line asks them, printing included. Left out: the lineage itself (`lo
 """
 
 import io
+import os
 import statistics
 import sys
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.bench.long_lineage import LongLineage
+from bootstrap.reading import READ_EVENT
 from bootstrap.store import index, uses
 
 SMALL = 10
@@ -170,7 +172,10 @@ def _watch() -> None:
 
 
 def _note(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "open" and _WATCHED and isinstance(arguments[0], str):
+    # Files of a store are opened from their folder, so the reader tells their paths.
+    if event in ("open", READ_EVENT) and _WATCHED and isinstance(arguments[0], str):
+        if event == "open" and arguments[2] & os.O_DIRECTORY:
+            return
         for prefix, found in _WATCHED:
             if arguments[0].startswith(prefix):
                 found.append(arguments[0])

@@ -3,7 +3,6 @@
 Left out: the form of the copy (`store/copies.py`, `store/archive.py`).
 """
 
-import json
 import re
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from bootstrap.cli.remembered import FILE_NAME
 from bootstrap.config.load import load_recipe
 from bootstrap.errors import RecipeError
 from bootstrap.lineage.text import count, plain, si
+from bootstrap.reading import parsed
 from bootstrap.store.archive import SUFFIX
 from bootstrap.store.copies import LIMITS_NAME
 from bootstrap.store.lineage_store import LineageStore
@@ -67,10 +67,10 @@ def export_whole(store: LineageStore, target: Path) -> str:
 
 def _recipe(store: LineageStore) -> bytes | None:
     """Return the remembered recipe without this machine's folder; None where it is not that of the lineage."""
+    kept = store.kept(FILE_NAME)
     try:
         if load_recipe(store.root / FILE_NAME, check_folders=False).digest() != store.header().digest:
             return None
     except RecipeError:
         return None
-    kept = store.kept(FILE_NAME)
-    return None if kept is None else canonical_json({**json.loads(kept), "folder": _HERE})
+    return None if kept is None else canonical_json({**parsed(kept, strict=False), "folder": _HERE})

@@ -4,7 +4,6 @@ Its recipe is read as settings: no plug-in that it names is imported, and no fil
 proof by hashes (`store/transfer.py`).
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from bootstrap.config.load import is_remembered, load_recipe
 from bootstrap.config.resources import Tracking
 from bootstrap.errors import RecipeError, StoreCorrupt
 from bootstrap.lineage.text import count, plain
+from bootstrap.reading import parsed
 from bootstrap.store import durable
 from bootstrap.store.copies import shown
 from bootstrap.store.lineage_store import HEADER_NAME, LineageStore
@@ -70,16 +70,16 @@ def _inspect(staged: LineageStore, target: Path) -> None:
             pass
         case _:
             raise StoreCorrupt(f"{HEADER_NAME} holds no recipe's settings; nothing is imported")
-    path = staged.root / FILE_NAME
-    if not path.is_file():
+    path, kept = staged.root / FILE_NAME, staged.kept(FILE_NAME)
+    if kept is None:
         return
     try:
         # JSON first: the reader of recipes also takes YAML, whose references can mean more than there is memory for.
-        stored = json.loads(durable.read_file(path))
+        stored = parsed(kept, strict=False)
         if not is_remembered(path):
             raise RecipeError("it is no recipe that a lineage remembers")
         recipe = load_recipe(path, check_folders=False)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         told = shown(str(error).replace(f"{staged.root}/", ""))
         raise StoreCorrupt(f"{FILE_NAME} cannot be read: {told}; nothing is imported") from None
     if (recipe.name, recipe.digest()) != (header.lineage, header.digest):

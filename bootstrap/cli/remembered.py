@@ -18,7 +18,6 @@ from bootstrap.config.load import load_recipe, recipe_of
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.schema import SCHEMA_VERSION
-from bootstrap.store import durable
 from bootstrap.store.lineage_store import LineageStore
 
 FILE_NAME = "recipe.json"
@@ -28,7 +27,7 @@ def remember_recipe(store: LineageStore, recipe: Recipe, *, folder: Path) -> Non
     """Write a recipe whose relative paths start at `folder`. For the lineage's driver. Raises StoreError."""
     settings = recipe.model_dump(mode="json", exclude={"tracking", "notify"})
     data = canonical_json({"folder": str(folder.absolute()), "recipe": settings, "schema_version": SCHEMA_VERSION})
-    write_changed(store.root / FILE_NAME, data)
+    write_changed(store, FILE_NAME, data)
 
 
 def recall_recipe(store: LineageStore) -> Recipe:
@@ -37,8 +36,7 @@ def recall_recipe(store: LineageStore) -> Recipe:
     Raises StoreError, and RecipeError when the file is damaged or of another version, or the header says too little.
     """
     path = store.root / FILE_NAME
-    with durable.store_errors(path, doing="read"):
-        remembered = path.is_file()
+    remembered = store.kept(FILE_NAME) is not None
     remedy = "run the lineage's recipe once more, which remembers it anew"
     try:
         return load_recipe(path, check_folders=False) if remembered else recipe_of(store.header().identity)

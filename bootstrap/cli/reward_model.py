@@ -17,6 +17,7 @@ from bootstrap.cli.stores import new_folder, write_new_folder
 from bootstrap.config.data import MOST_BYTES, content_of
 from bootstrap.errors import RecipeError
 from bootstrap.lineage.queries import find
+from bootstrap.reading import MAX_BYTES, read_named
 from bootstrap.store import durable
 from bootstrap.store.lineage_store import LineageStore
 
@@ -81,7 +82,7 @@ def train_reward_model(
         "loss": made.loss,
         "lr": lr,
         "pairs": len(shown),
-        "pairs_sha256": sha256(path.read_bytes()),
+        "pairs_sha256": sha256(read_named(path, most=MAX_BYTES)),
         "seed": seed,
         "updates": updates,
     }

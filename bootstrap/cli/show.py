@@ -1,6 +1,6 @@
 """`bootstrap show`: everything that is recorded about one generation, as data and as tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -105,7 +105,6 @@ def _weights(found: Mapping[str, Any] | None) -> str:
 
 
 def _level_row(row: Mapping[str, Any]) -> dict[str, str]:
-    sampled = row["pass_at_1"] is not None
     return {
         "level": str(row["level"]),
         "accuracy": text.percent(row["accuracy"]),
@@ -113,12 +112,17 @@ def _level_row(row: Mapping[str, Any]) -> dict[str, str]:
         "prompts": str(row["num_prompts"]),
         "length": f"{row['mean_length']:.1f}",
         "truncated": text.percent(row["truncated"]),
-        "pass@1": text.percent(row["pass_at_1"]) if sampled else "",
-        "pass@k": f"{text.percent(row['pass_at_k'])} (k {row['k']})" if sampled else "",
-        "majority": text.percent(row["majority_at_k"]) if sampled else "",
-        "entropy": f"{row['entropy']:.3f}" if sampled else "",
-        "distinct": f"{row['distinct_answers']:.2f}" if sampled else "",
+        "pass@1": _told(row["pass_at_1"], text.percent),
+        "pass@k": _told(row["pass_at_k"], lambda share: f"{text.percent(share)} (k {row['k']})"),
+        "majority": _told(row["majority_at_k"], text.percent),
+        "entropy": _told(row["entropy"], "{:.3f}".format),
+        "distinct": _told(row["distinct_answers"], "{:.2f}".format),
     }
+
+
+def _told(value: float | None, form: Callable[[float], str]) -> str:
+    """Return a value as text; empty for one that a record lacks, each of which may."""
+    return "" if value is None else form(value)
 
 
 def _answer_row(row: Mapping[str, Any]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bootstrap.cli.command import command
-from bootstrap.errors import RecipeError, StoreError
+from bootstrap.errors import RecipeError, StoreCorrupt, StoreError
 from bootstrap.store import durable
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -15,7 +15,7 @@ def lineages(store: Path) -> list[str]:
     """Return the names of a store's lineages, sorted. Raises StoreError when the store cannot be read."""
     try:
         folders = [path for path in store.iterdir() if path.is_dir() and not durable.is_temporary(path)]
-        return sorted(folder.name for folder in folders if LineageStore(folder).exists)
+        return sorted(folder.name for folder in folders if _is_lineage(folder))
     except FileNotFoundError:
         raise StoreError(
             f"there is no store {store.absolute()}; name another one with --store, or start with "
@@ -27,6 +27,14 @@ def lineages(store: Path) -> list[str]:
         raise
     except OSError as error:
         raise StoreError(f"cannot read the store {store}: {error.strerror}; check its permissions") from None
+
+
+def _is_lineage(folder: Path) -> bool:
+    """Whether a folder holds a lineage, be it a broken one: whoever asks for that is told why."""
+    try:
+        return LineageStore(folder).exists
+    except StoreCorrupt:
+        return True
 
 
 def choose(store: Path, lineage: str | None) -> LineageStore:
@@ -76,12 +84,10 @@ def write_new_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         raise RecipeError(f"{folder} has been filled by someone else meanwhile; name a new folder")
 
 
-def write_changed(path: Path, data: bytes) -> None:
-    """Write a file unless it holds `data` already. Raises StoreError."""
-    with durable.store_errors(path, doing="read"):
-        if path.is_file() and path.read_bytes() == data:
-            return
-    durable.write_file(path, data)
+def write_changed(store: LineageStore, name: str, data: bytes) -> None:
+    """Write a file beside a lineage's header unless it holds `data` already. Raises StoreError."""
+    if store.kept(name) != data:
+        store.keep(name, data)
 
 
 def committed(store: LineageStore) -> Sequence[Entry]:

@@ -18,7 +18,6 @@ from bootstrap.config.resources import Tracking
 from bootstrap.errors import StoreCorrupt
 from bootstrap.lineage import tracking
 from bootstrap.records import Record
-from bootstrap.store import durable
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.names import DATABASE
 
@@ -56,16 +55,14 @@ def remember(store: LineageStore, settings: Tracking, *, tracking_uri: str) -> N
         sample_rollouts=settings.sample_rollouts,
     )
     data = canonical_json(target.model_dump(mode="json"))
-    write_changed(store.root / FILE_NAME, data)
+    write_changed(store, FILE_NAME, data)
 
 
 def recall(store: LineageStore) -> Target | None:
     """Return the last run's settings; None if there are none. Raises StoreError, StoreCorrupt."""
-    path = store.root / FILE_NAME
-    with durable.store_errors(path, doing="read"):
-        if not path.is_file():
-            return None
-        data = path.read_bytes()
+    path, data = store.root / FILE_NAME, store.kept(FILE_NAME)
+    if data is None:
+        return None
     try:
         found = Target.model_validate_json(data)
     except ValueError as error:

@@ -3,7 +3,6 @@
 Left out: the meaning of the bytes (`prompts/readers.py`), and reading from the hub (`prompts/hub.py`).
 """
 
-import json
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from bootstrap.canonical import sha256
 from bootstrap.config.base import Settings
 from bootstrap.config.faults import NotOfForm
+from bootstrap.reading import parsed
 
 FORMS = "a path, a list of them, or {hub: NAME, split: SPLIT, revision: COMMIT}"
 """The forms of `Data`, for messages."""
@@ -201,6 +201,6 @@ def _listed(data: Any, key: str, *, of: type = str) -> list[Any]:
 def _json(path: Path) -> Any:
     data = _bytes(path)
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
+        return parsed(data, strict=False)
+    except ValueError:
         raise ValueError(f"{path} is not valid JSON; save the data set again") from None

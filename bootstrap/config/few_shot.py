@@ -5,7 +5,6 @@
 Left out: how they are shown (`training/chat.py`).
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
@@ -14,6 +13,7 @@ from pydantic import Field
 from bootstrap.canonical import sha256
 from bootstrap.config.base import OnDisk, Operational
 from bootstrap.config.data import content_of
+from bootstrap.reading import parsed
 
 MOST_EXAMPLES = 256
 """Each of them stands before every prompt."""
@@ -65,10 +65,10 @@ class ExampleFile(OnDisk):
 
     def _shot(self, line: str, number: int) -> Shot:
         try:
-            match json.loads(line):
+            match parsed(line.encode(), strict=False):
                 case {"prompt": str(prompt), "answer": str(answer)} if prompt.strip() and answer.strip():
                     return Shot(prompt, answer)
-        except (ValueError, RecursionError):
+        except ValueError:
             pass
         raise ValueError(f"{self.path}, line {number}, is no example; write {_FORM}, both with some text")
 

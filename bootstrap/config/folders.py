@@ -19,6 +19,7 @@ from bootstrap.config.problems import RecipeProblem
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Step
 from bootstrap.config.tasks import SingleTask, Task, tasks_of, with_tasks
+from bootstrap.errors import StoreError
 
 JSON_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json")
 """Files of a model that hold JSON objects; the last one may be missing."""
@@ -181,6 +182,8 @@ def _folder_problem(folder: Path, *, written: str | None = None) -> str | None:
     """Return the problem of a model's folder with the remedy; None without one. `written`: as the recipe names it."""
     try:
         return _content_problem(folder, written)
+    except StoreError as error:
+        return str(error)
     except OSError as error:
         return f"cannot read {error.filename or folder}: {error.strerror}; make the folder and its files readable"
 

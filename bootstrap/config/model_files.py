@@ -3,9 +3,10 @@
 Left out: what the files hold.
 """
 
-import json
 from pathlib import Path
 from typing import Any
+
+from bootstrap.reading import named_folder, parsed
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -27,17 +28,15 @@ def shards_of(index: Any) -> tuple[str, ...] | None:
 
 
 def json_in(path: Path) -> Any:
-    """Return the content of a JSON file. Raises ValueError for one that is none or too deeply nested, OSError."""
-    try:
-        return json.loads(path.read_bytes())
-    except RecursionError:
-        raise ValueError("too deeply nested") from None
+    """Return the content of a JSON file in a model's folder. Raises ValueError for one that is none, StoreError."""
+    with named_folder(path.parent) as folder:
+        return parsed(folder.content(path.name), strict=False)
 
 
 def missing_files(folder: Path) -> str | None:
     """Return a message with the files that a folder lacks and the remedy; None when it has all.
 
-    Raises OSError for an index that cannot be read.
+    Raises StoreError for an index that cannot be read.
     """
     missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
     if missing == [WEIGHTS] and (folder / INDEX).is_file():

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from bootstrap.lineage.text import si
+from bootstrap.reading import Root
 from bootstrap.records import Event, Record
 from bootstrap.store import durable
 
@@ -90,7 +91,8 @@ def remember(outbox: Path, shown: Shown) -> None:
 def recall(outbox: Path, generation: int) -> Shown | None:
     """Return which run shows a generation, or showed it when the run was stopped; None without one."""
     try:
-        return Shown.model_validate_json(durable.read_if_there(_path(outbox, generation)) or b"")
+        name = f"{outbox.parent.name}/{outbox.name}/{_path(outbox, generation).name}"
+        return Shown.model_validate_json(Root(outbox.parent.parent).read_if_there(name) or b"")
     except ValidationError:
         return None
 

@@ -13,7 +13,6 @@ MLflow.
 """
 
 import json
-import os
 from bisect import insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from pydantic import ValidationError, field_validator
 
 from bootstrap.canonical import json_file, sha256
 from bootstrap.ledger_records import FinalComparison
+from bootstrap.reading import MAX_JSON_BYTES, Folder, Root, parsed
 from bootstrap.records import Record
 from bootstrap.store import durable
 from bootstrap.store.index import links
@@ -84,7 +84,10 @@ class Outbox:
 
     def receipt(self, number: int) -> Receipt | None:
         """Return what the marker of a generation says; None without one, or with a torn one. Raises StoreError."""
-        data = durable.read_if_there(self._path(number))
+        if (folder := self._opened()) is None:
+            return None
+        with folder:
+            data = folder.read_if_there(self._path(number).name, most=MAX_JSON_BYTES)
         try:
             return Receipt.model_validate_json(data or b"")
         except ValidationError:
@@ -92,10 +95,10 @@ class Outbox:
 
     def marked(self, generations: int) -> list[int]:
         """Return those of the first `generations` generations that have a marker, whatever it says."""
-        try:
-            names = set(os.listdir(self.folder))
-        except OSError:
-            names = set()
+        if (folder := self._opened()) is None:
+            return []
+        with folder:
+            names = set(folder.names())
         return [number for number in range(generations) if self._path(number).name in names]
 
     def length(self, generations: int) -> int:
@@ -140,10 +143,17 @@ class Outbox:
     def _shown(self) -> dict[str, Any]:
         """Return the content of `head.json`; empty where there is none, or one that nobody here has written."""
         try:
-            head = json.loads(durable.read_if_there(self.folder / _HEAD_NAME) or b"")
-        except (ValueError, RecursionError):
+            if (folder := self._opened()) is None:
+                return {}
+            with folder:
+                head = parsed(folder.read_if_there(_HEAD_NAME, most=MAX_JSON_BYTES) or b"")
+        except ValueError:
             return {}
         return head if isinstance(head, dict) else {}
+
+    def _opened(self) -> Folder | None:
+        """Open the folder of the markers; None without any. Raises StoreError, StoreCorrupt."""
+        return Root(self.folder.parent.parent).open_if_there(_FOLDER, self.folder.name)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.json"

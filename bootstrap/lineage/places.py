@@ -25,6 +25,7 @@ from urllib.parse import quote, unquote, urlsplit
 from bootstrap.errors import TrackingError
 from bootstrap.lineage import tracking
 from bootstrap.lineage.outbox import rename_outboxes
+from bootstrap.reading import parsed
 
 WAIT_SECONDS = 30.0
 """Longest wait for another process that writes to the database."""
@@ -152,7 +153,7 @@ def mover(former: Sequence[Path], folder: Path) -> Callable[[Any], Any]:
         if not value.startswith("{"):
             return place(value)
         try:
-            found = json.loads(value)
+            found = parsed(value.encode(), strict=False)
         except ValueError:
             return value
         changed = {key: place(inner) if isinstance(inner, str) else inner for key, inner in found.items()}

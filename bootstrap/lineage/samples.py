@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bootstrap import schema
 from bootstrap.canonical import sha256
@@ -20,6 +19,7 @@ from bootstrap.ledger_records import Generation
 from bootstrap.records import Status
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.parquet import read_table
 
 COLUMNS = ("rollout", "level", "prompt", "answer", "verdict", "reward", "reason", "use", "breakdown", "verifier")
 VERDICT_COLUMNS = ["rollout_id", "status", "reward", "reason", "breakdown", "verifier", "version", "sandbox"]
@@ -210,9 +210,10 @@ def _drawn(store: LineageStore, generation: Generation) -> dict[str, list[Artifa
 
 
 def _table(artifact: Artifact, name: str, *, wanted: list[str] | None = None) -> pa.Table:
+    data = artifact.read(name)
     try:
-        return pq.read_table(pa.BufferReader(artifact.read(name)), columns=wanted, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
+        return read_table(data, columns=wanted)
+    except ValueError as error:
         raise StoreCorrupt(
             f"{artifact.path / name} cannot be read as a table: {error}; run `bootstrap verify`"
         ) from error

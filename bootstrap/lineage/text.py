@@ -28,6 +28,9 @@ _LOOKALIKES = str.maketrans(
     }
 )
 
+_MOST_SECONDS = 1e12
+"""What is told of longer times: a record may be made up, and sums of its numbers be infinite."""
+
 
 def si(value: float, *, unit: str = "") -> str:
     """Return `value` with three significant digits and a decimal prefix: 1234567 -> `1.23M`."""
@@ -47,7 +50,7 @@ def duration(seconds: float) -> str:
     """Return a time span: `4.2 s`, `3 min 05 s`, `2 h 07 min`."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, rest = divmod(round(min(seconds, _MOST_SECONDS)), 60)
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bootstrap.lineage import tags, tracking
+from bootstrap.reading import parsed
 
 TAG_PREFIX = "mlflow.sharedViewState."
 _FIXED = ("attributes.`Run Name`", "runDateAndNestInfo")
@@ -44,7 +45,7 @@ def lineages(experiment_tags: Mapping[str, str]) -> dict[str, str]:
         if run_id == name:
             continue
         try:
-            envelope = json.loads(value)
+            envelope = parsed(value.encode(), strict=False)
         except ValueError:
             continue
         if isinstance(envelope, dict) and isinstance(shown := envelope.get("name"), str):

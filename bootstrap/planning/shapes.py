@@ -3,7 +3,6 @@
 Left out: bias terms, and the parameters of adapters, which are few.
 """
 
-import json
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Any
 
 from bootstrap.compute import ModelShape, llama_shape
 from bootstrap.config.base_model import ModelSettings, scratch_vocabulary
+from bootstrap.config.model_files import json_in
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
+from bootstrap.reading import named_folder
 from bootstrap.records import Checkpoint
 from bootstrap.stages.encoding import Encoder
 from bootstrap.training.chat import framed_by
@@ -59,7 +60,7 @@ def shape_of_folder(folder: Path) -> ModelShape:
 
 
 def _config_of_folder(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "config.json").read_bytes())
+    return json_in(folder / "config.json")
 
 
 class PlannedModel:
@@ -109,6 +110,6 @@ class PlannedModel:
         model = self._model.as_pretrained
         if model is None:
             return None
-        texts = (path for path in Path(model.path).iterdir() if path.suffix in (".json", ".jinja"))
-        files = framed_by({path.name: path.read_bytes() for path in texts}, model)
+        with named_folder(Path(model.path)) as folder:
+            files = framed_by(folder.contents(lambda name: name.endswith((".json", ".jinja"))), model)
         return Encoder(Checkpoint(fingerprint="", files=files))

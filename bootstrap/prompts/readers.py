@@ -127,16 +127,18 @@ def _of_csv(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def _of_table(source: Source, wanted: Collection[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     # Most recipes read text alone and spare this import.
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from bootstrap.store.parquet import read_table
 
     number = 0
     for piece in source.pieces:
         try:
             if source.kind == "parquet":
-                table = pq.ParquetFile(pa.BufferReader(piece)).read()
+                table = read_table(piece)
             else:
                 table = pa.ipc.open_stream(pa.BufferReader(piece)).read_all()
-        except (pa.ArrowException, OSError) as error:
+                table.validate(full=True)
+        except (pa.ArrowException, OSError, ValueError) as error:
             form = "Parquet file" if source.kind == "parquet" else "Arrow data of `datasets`"
             raise Broken(f"is no {form}: {str(error).splitlines()[0]}; write it again") from None
         names = table.column_names

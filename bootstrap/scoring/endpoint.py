@@ -37,6 +37,7 @@ import httpx2
 from bootstrap import lookups
 from bootstrap.config.models import Endpoint
 from bootstrap.errors import VerifierError, system_reason
+from bootstrap.reading import Root, parsed
 from bootstrap.scoring.verifier import printable
 from bootstrap.seeds import generator
 from bootstrap.store import durable
@@ -295,7 +296,7 @@ class ChatClient:
         if self._cache is None:
             return False
         try:
-            found = json.loads((self._cache / f"{name}.json").read_bytes())
+            found = parsed(Root(self._cache).read(f"{name}.json"), strict=False)
             if not found["text"].strip():
                 return False
             self._known[name] = Reply(text=found["text"], finished=found["finished"])

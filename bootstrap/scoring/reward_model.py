@@ -34,7 +34,8 @@ from transformers.utils import logging
 
 from bootstrap.config.base_model import FolderModel
 from bootstrap.config.models import RewardModelVerifier
-from bootstrap.errors import StoreCorrupt, VerifierError
+from bootstrap.errors import StoreCorrupt, StoreError, VerifierError
+from bootstrap.reading import named_folder
 from bootstrap.scoring.judge import defused
 from bootstrap.scoring.verifier import Answer, Judgement, Tools, failed, passed, unverifiable, version_of
 from bootstrap.store.fingerprint import fingerprint_safetensors
@@ -171,20 +172,22 @@ def encoded(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str, *, as_
 
 def _content(folder: Path) -> str:
     """Return a model's identity as text: the fingerprints of its weights and the hashes of its other files."""
-    names = sorted(path.name for path in folder.glob("*") if path.is_file())
-    weights = [name for name in names if name.endswith(".safetensors")]
-    if "config.json" not in names or not weights:
+    try:
+        with named_folder(folder) as place:
+            files = place.contents(lambda name: name.endswith(".safetensors") or Path(name).suffix in MODEL_SUFFIXES)
+    except StoreError as error:
+        raise VerifierError(f"{folder} holds no reward model: {error}") from error
+    weights = [name for name in files if name.endswith(".safetensors")]
+    if "config.json" not in files or not weights:
         raise VerifierError(
             f"{folder} holds no reward model: config.json and weights in safetensors are needed (pickled weights are "
             "refused); make one with `bootstrap reward-model`, or save model and tokenizer there with save_pretrained"
         )
     try:
-        found = {name: fingerprint_safetensors((folder / name).read_bytes()) for name in weights}
+        found = {name: fingerprint_safetensors(files[name]) for name in weights}
     except StoreCorrupt as error:
         raise VerifierError(f"{folder}: {error}") from error
-    for name in names:
-        if Path(name).suffix in MODEL_SUFFIXES:
-            found[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    found |= {name: hashlib.sha256(data).hexdigest() for name, data in files.items() if name not in found}
     return "\n".join(f"{name} {digest}" for name, digest in sorted(found.items()))
 
 

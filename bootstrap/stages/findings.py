@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
+from bootstrap.reading import MAX_DOCUMENT_BYTES, Root
 from bootstrap.store import durable
 
 CACHE_FOLDER = "rows"
@@ -30,7 +31,8 @@ def known(key: str, cache: Path | None) -> Findings | None:
     """Return earlier findings; None without any, and for a file of theirs that cannot be read."""
     if key not in _found and cache is not None:
         try:
-            _found[key] = _FINDINGS.validate_json((cache / CACHE_FOLDER / f"{key}.json").read_bytes(), strict=True)
+            data = Root(cache).read(f"{CACHE_FOLDER}/{key}.json", most=MAX_DOCUMENT_BYTES)
+            _found[key] = _FINDINGS.validate_json(data, strict=True)
         except (OSError, ValueError):
             return None
     return _found.get(key)

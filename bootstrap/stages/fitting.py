@@ -25,6 +25,7 @@ from bootstrap.prompts.files import Rows
 from bootstrap.prompts.overlap import files_of
 from bootstrap.prompts.rows import Row
 from bootstrap.prompts.task import Task
+from bootstrap.reading import named_folder
 from bootstrap.records import Checkpoint
 from bootstrap.scoring.verifier import Tools
 from bootstrap.stages.encoding import Encoder
@@ -66,8 +67,8 @@ def text_models(recipe: Recipe, store: LineageStore | None = None) -> list[TextM
         if start is None:
             continue
         if (model := start.as_pretrained) is not None and Path(model.path, "tokenizer.json").is_file():
-            paths = [path for path in Path(model.path).iterdir() if path.suffix in TEXTS and path.is_file()]
-            files = {path.name: path.read_bytes() for path in paths}
+            with named_folder(Path(model.path)) as folder:
+                files = folder.contents(lambda name: name.endswith(TEXTS))
             found.append(TextModel(framed_by(files, model)))
         elif place == 0 and not start.is_scratch and store is not None:
             entries = store.ledger.read() if store.exists else []

@@ -8,7 +8,6 @@ fork. They keep their age: the origin's own count as generation 0's, those of th
 Left out: writing the fork's recipe (`cli/fork.py`).
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from bootstrap.ids import RolloutId
 from bootstrap.ledger_records import ComputeCost, Generation
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.overlap import files_of
+from bootstrap.reading import parsed
 from bootstrap.records import Checkpoint, Split
 from bootstrap.selection.epochs import Visit
 from bootstrap.selection.replay import PoolEntry, ReplayPool
@@ -69,7 +69,7 @@ class Origin:
 
     def config(self) -> dict[str, Any]:
         """Return the model's configuration in Hugging Face terms."""
-        return json.loads(self.whole()["config.json"])
+        return parsed(self.whole()["config.json"], strict=False)
 
     def texts(self) -> dict[str, bytes]:
         """Return the model's files but its weights: configuration, tokenizer, chat template."""
@@ -216,7 +216,7 @@ def _problems(recipe: Recipe, origin: Origin, *, lineage: str, recall: Recall) -
     if origin.generation.lineage == lineage:
         yield f"lineage {lineage} cannot start from itself; name the new one otherwise (--lineage NAME)"
     weights = origin.weights().files
-    yield from fit_problems(recipe, tokenizer=json.loads(weights["tokenizer.json"]), config=origin.config())
+    yield from fit_problems(recipe, tokenizer=parsed(weights["tokenizer.json"], strict=False), config=origin.config())
     if base_fingerprint(weights) is not None:
         theirs = origin.store.header().identity["training"]["adapter"]
         if theirs != identity_of(recipe.training)["adapter"]:

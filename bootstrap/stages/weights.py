@@ -3,13 +3,13 @@
 Left out: which generation a name means (`resolver.py`), and a fork's origin (`origin.py`).
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from bootstrap.config.base_model import ModelSettings, PretrainedModel
 from bootstrap.config.model_files import INDEX, WEIGHTS, missing_files, shards_of
 from bootstrap.errors import RecipeError
+from bootstrap.reading import NamedFolder, named_folder, parsed
 from bootstrap.records import Checkpoint
 from bootstrap.seeds import derive_seed
 from bootstrap.stages.context import Context
@@ -79,13 +79,13 @@ def read_model_folder(folder: Path) -> dict[str, bytes]:
     """
     if missing := missing_files(folder):
         raise RecipeError(missing)
-    names = sorted(path.name for path in folder.glob("*") if path.suffix in MODEL_SUFFIXES and path.is_file())
-    if WEIGHTS in names:
-        files = {name: (folder / name).read_bytes() for name in names}
-    else:
+    with named_folder(folder) as place:
+        is_whole = WEIGHTS in place.files()
         # Beside shards, other safetensors files are other forms of the same weights.
-        files = {name: (folder / name).read_bytes() for name in names if not name.endswith(".safetensors")}
-        files[WEIGHTS] = _joined(folder, files.pop(INDEX))
+        suffixes = MODEL_SUFFIXES if is_whole else MODEL_SUFFIXES - {".safetensors"}
+        files = place.contents(lambda name: Path(name).suffix in suffixes)
+        if not is_whole:
+            files[WEIGHTS] = _joined(place, files.pop(INDEX))
     if (found := other_weights(files)) is not None:
         raise RecipeError(
             f"{folder / IMPORT} is about another model: {WEIGHTS} holds {found}; `bootstrap import` the model again "
@@ -94,11 +94,11 @@ def read_model_folder(folder: Path) -> dict[str, bytes]:
     return taken_over(files)
 
 
-def _joined(folder: Path, index: bytes) -> bytes:
+def _joined(folder: NamedFolder, index: bytes) -> bytes:
     """Return the weights of a folder's shards as one file."""
-    shards = shards_of(json.loads(index))
+    shards = shards_of(parsed(index, strict=False))
     assert shards is not None, "missing_files has read the index"
-    return joined([(str(folder / name), (folder / name).read_bytes()) for name in shards])
+    return joined([(str(folder.path / name), folder.content(name)) for name in shards])
 
 
 def _pretrained(model: PretrainedModel | None) -> dict[str, bytes]:

@@ -12,8 +12,6 @@ lineage (`transfer.py`).
 """
 
 import hashlib
-import os
-import stat
 import tarfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -21,9 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from bootstrap import reading
 from bootstrap.errors import StoreCorrupt, StoreError
+from bootstrap.reading import MAX_DOCUMENT_BYTES, Folder, NamedFolder, Root, named_folder, open_named
 from bootstrap.store import durable
-from bootstrap.store.copies import LIST_NAME, MAX_LIST_BYTES, CopyList, ListedFile, check_layout, read_list
+from bootstrap.store.copies import LIST_NAME, CopyList, ListedFile, check_layout, read_list
 
 SUFFIX = ".tar"
 _BLOCK = tarfile.BLOCKSIZE
@@ -49,7 +49,7 @@ def parts_of_archive(listed: CopyList, root: Path, beside: Mapping[str, bytes]) 
 def contents_of(listed: CopyList, root: Path, beside: Mapping[str, bytes]) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Yield (name, parts of its content) of every listed file of the lineage's folder `root`; raises as above."""
     for name, file in listed.files.items():
-        parts = iter([beside[name]]) if name in beside else durable.read_parts(root / name)
+        parts = iter([beside[name]]) if name in beside else Root(root).parts(name)
         yield name, _proved(parts, file, place=str(root / name), remedy=_AGAIN)
 
 
@@ -80,53 +80,48 @@ def is_copy(path: Path) -> bool:
 def opened(path: Path) -> Iterator[Copy]:
     """Open the copy in the tar file or folder `path`. Raises StoreError, StoreCorrupt."""
     with durable.store_errors(path, doing="read"):
-        found = path.stat()
-    if stat.S_ISDIR(found.st_mode):
-        yield FolderCopy(path)
-    elif not stat.S_ISREG(found.st_mode):
-        raise StoreError(f"{path} is no plain file; copy it into one first")
+        is_folder = path.is_dir()
+    if is_folder:
+        with named_folder(path) as folder:
+            yield FolderCopy(path, folder)
     else:
-        with durable.store_errors(path, doing="read"):
-            file = path.open("rb")
-        with file:
+        with open_named(path) as file:
             yield TarCopy(path, file)
 
 
 class FolderCopy(Copy):
     """A copy that is a folder."""
 
-    def __init__(self, place: Path) -> None:
-        with durable.store_errors(place, doing="read"):
-            size = (place / LIST_NAME).lstat().st_size
-        if size > MAX_LIST_BYTES:
-            raise StoreCorrupt(f"{place / LIST_NAME} has {size} bytes, more than {MAX_LIST_BYTES}; {_REMEDY}")
-        data = b"".join(durable.read_parts(place / LIST_NAME))
+    def __init__(self, place: Path, folder: NamedFolder) -> None:
+        self._folder = folder
+        data = folder.read(LIST_NAME, most=MAX_DOCUMENT_BYTES)
         super().__init__(place, read_list(data, place=str(place / LIST_NAME)))
 
     def contents(self) -> Iterator[tuple[str, Iterator[bytes]]]:
-        with durable.store_errors(self.place, doing="read"):
-            there = set(self._walk(self.place))
+        there = set(self._walk(self._folder))
         if stray := sorted(there - self.listed.files.keys() - {LIST_NAME}):
             raise self._refusal(f"it holds {stray[0][:200]!r}, which {LIST_NAME} does not list")
         if lost := sorted(self.listed.files.keys() - there):
             raise self._refusal(f"{lost[0]} is missing")
         for name, file in self.listed.files.items():
             place = f"{self.place / name}"
-            yield name, _proved(durable.read_parts(self.place / name), file, place=place, remedy=_REMEDY)
+            yield name, _proved(self._folder.parts(name), file, place=place, remedy=_REMEDY)
 
-    def _walk(self, folder: Path) -> Iterator[str]:
+    def _walk(self, folder: Folder) -> Iterator[str]:
         """Yield the names of all files below a folder. Raises StoreCorrupt for anything else than files and folders."""
-        for entry in os.scandir(folder):
-            name = Path(entry.path).relative_to(self.place).as_posix()
-            if entry.is_dir(follow_symlinks=False):
-                # Four parts are the deepest that a lineage has.
-                if name.count("/") > 2:
-                    raise self._refusal(f"{name[:200]!r} is no folder of a lineage")
-                yield from self._walk(Path(entry.path))
-            elif entry.is_file(follow_symlinks=False):
-                yield name
-            else:
-                raise self._refusal(f"{name[:200]!r} is a link or a device")
+        for entry in folder.names():
+            name = (folder.path / entry).relative_to(self.place).as_posix()
+            match folder.kind(entry):
+                case reading.FOLDER:
+                    # Four parts are the deepest that a lineage has.
+                    if name.count("/") > 2:
+                        raise self._refusal(f"{name[:200]!r} is no folder of a lineage")
+                    with folder.folder(entry) as inner:
+                        yield from self._walk(inner)
+                case reading.FILE:
+                    yield name
+                case _:
+                    raise self._refusal(f"{name[:200]!r} is a link or a device")
 
 
 class TarCopy(Copy):
@@ -137,8 +132,8 @@ class TarCopy(Copy):
         header = self._header()
         if header is None or not header.name.endswith(f"/{LIST_NAME}"):
             raise self._refusal(f"it does not begin with {LIST_NAME}")
-        if header.size > MAX_LIST_BYTES:
-            raise self._refusal(f"{LIST_NAME} has {header.size} bytes, more than {MAX_LIST_BYTES}")
+        if header.size > MAX_DOCUMENT_BYTES:
+            raise self._refusal(f"{LIST_NAME} has {header.size} bytes, more than {MAX_DOCUMENT_BYTES}")
         self._top = header.name.removesuffix(LIST_NAME)
         data = b"".join(self._body(header.size))
         super().__init__(place, read_list(data, place=f"{place}: {LIST_NAME}"))

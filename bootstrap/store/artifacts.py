@@ -10,7 +10,6 @@ artifact lies and when it may be removed (`lineage_store.py`), and what its file
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from bootstrap import schema
 from bootstrap.canonical import canonical_json, digest_of, sha256
 from bootstrap.errors import StoreCorrupt, StoreError
 from bootstrap.ledger_records import ArtifactRef
+from bootstrap.reading import MAX_BYTES, MAX_DOCUMENT_BYTES, MAX_JSON_BYTES, Folder, Root, parsed
 from bootstrap.store import durable
 from bootstrap.store.freed import FILE_NAME as FREED_NAME
 from bootstrap.store.freed import Freed, freed_error, mark_of
@@ -63,25 +63,62 @@ class Artifact:
         Raises StoreCorrupt if the file is missing or differs from the manifest, WeightsFreed if it was freed, KeyError
         for a name not in the manifest.
         """
-        name = schema.file_name(self.kind, name)
-        expected_hash, expected_size = self.files[name]
-        path = self.path / name
-        if self.freed is not None and name in self.freed.files:
-            raise freed_error(self.freed, self.path)
-        with durable.store_errors(path, doing="read"):
-            try:
-                data = path.read_bytes()
-            except FileNotFoundError as error:
-                raise _missing(path, f"{expected_size} bytes") from error
-        if len(data) != expected_size:
-            raise corrupt(path, f"expected {expected_size} bytes, found {len(data)}")
-        if (found := sha256(data)) != expected_hash:
-            raise corrupt(path, f"expected SHA-256 {expected_hash}, found {found}")
+        name = self._stored(name)
+        most = MAX_DOCUMENT_BYTES if name.endswith(".json") else MAX_BYTES
+        with self.opened() as folder:
+            data = folder.read_if_there(name, most=most)
+        if data is None:
+            raise _missing(self.path / name, f"{self.files[name][1]} bytes")
+        self._check(name, sha256(data), len(data))
+        if name.endswith(".json"):
+            # Whatever reads it next may recurse.
+            self._parsed(name, data)
         return data
 
     def json(self, name: str) -> Any:
         """Return the JSON document in the file, under the names of today; raises as `read`."""
-        return schema.document(name, json.loads(self.read(name)))
+        return schema.document(name, self._parsed(name, self.read(name)))
+
+    def _parsed(self, name: str, data: bytes) -> Any:
+        try:
+            return parsed(data, strict=False)
+        except ValueError as error:
+            raise corrupt(self.path / name, str(error)) from error
+
+    def check(self, name: str) -> int:
+        """Verify the file as `read` does, however large it is, and return its size."""
+        name = self._stored(name)
+        with self.opened() as folder:
+            if folder.size(name) is None:
+                raise _missing(self.path / name, f"{self.files[name][1]} bytes")
+            digest, size = folder.digest(name)
+        self._check(name, digest, size)
+        return size
+
+    def manifest(self) -> bytes:
+        """Return the manifest's bytes. Raises StoreError, StoreCorrupt."""
+        with self.opened() as folder:
+            return folder.read(MANIFEST_NAME, most=MAX_JSON_BYTES)
+
+    def opened(self) -> Folder:
+        """Open the artifact's folder. Raises StoreError; StoreCorrupt for a link on the way."""
+        return _root_of(self.path).open(self.path.parent.name, self.path.name)
+
+    def _stored(self, name: str) -> str:
+        """Return what a file is called here. Raises WeightsFreed, KeyError."""
+        name = schema.file_name(self.kind, name)
+        if name not in self.files:
+            raise KeyError(name)
+        if self.freed is not None and name in self.freed.files:
+            raise freed_error(self.freed, self.path)
+        return name
+
+    def _check(self, name: str, digest: str, size: int) -> None:
+        expected_hash, expected_size = self.files[name]
+        if size != expected_size:
+            raise corrupt(self.path / name, f"expected {expected_size} bytes, found {size}")
+        if digest != expected_hash:
+            raise corrupt(self.path / name, f"expected SHA-256 {expected_hash}, found {digest}")
 
     def read_all(self) -> dict[str, bytes]:
         """Return the bytes of every file by name, each verified as in `read`."""
@@ -147,9 +184,9 @@ def find_artifact(parent: Path, kind: str, inputs: Mapping[str, Any]) -> Artifac
     identity = stage_id(kind, inputs)
     for name in dict.fromkeys((kind, schema.hashed_kind(kind))):
         path = parent / folder_name(name, identity)
-        with durable.store_errors(path, doing="read"):
-            if path.exists():
-                break
+        if (folder := _root_of(path).open_if_there(path.parent.name, path.name)) is not None:
+            folder.close()
+            break
     else:
         return None
     artifact = load_artifact(path)
@@ -165,12 +202,20 @@ def load_artifact(path: Path) -> Artifact:
     size, or is missing and was not freed.
     """
     where = path / MANIFEST_NAME
-    with durable.store_errors(where, doing="read"):
-        if not where.exists():
-            raise _missing(where, "a manifest")
-        data = where.read_bytes()
+    folder = _root_of(path).open_if_there(path.parent.name, path.name)
+    if folder is None:
+        raise _missing(where, "a manifest")
+    with folder:
+        return _loaded(folder, where)
+
+
+def _loaded(folder: Folder, where: Path) -> Artifact:
+    data = folder.read_if_there(MANIFEST_NAME, most=MAX_JSON_BYTES)
+    if data is None:
+        raise _missing(where, "a manifest")
+    path = folder.path
     try:
-        manifest = json.loads(data)
+        manifest = parsed(data)
         kind, identity = manifest["kind"], manifest["id"]
         computed = stage_id(kind, manifest["inputs"])
         files = {name: (entry["sha256"], entry["size"]) for name, entry in manifest["files"].items()}
@@ -180,16 +225,21 @@ def load_artifact(path: Path) -> Artifact:
         raise corrupt(where, f"{error!r} where a manifest is expected") from error
     if computed != identity:
         raise corrupt(where, f"expected the id {computed} of its inputs, found {identity}")
-    gone = tuple(name for name in files if not os.path.isfile(path / name))
-    mark = mark_of(path, gone)
+    sizes = {name: folder.size(name) for name in files}
+    mark = mark_of(folder, [name for name, size in sizes.items() if size is None])
     for name, (_, expected) in files.items():
-        if name in gone:
+        found = sizes[name]
+        if found is None:
             if mark is None:
                 raise _missing(path / name, f"{expected} bytes")
-            continue
-        if (found := os.path.getsize(path / name)) != expected:
+        elif found != expected:
             raise corrupt(path / name, f"expected {expected} bytes, found {found}")
     return Artifact(id=identity, kind=kind, path=path, files=files, digest=sha256(data), freed=mark)
+
+
+def _root_of(path: Path) -> Root:
+    """Return the folder two above an artifact's: a lineage's, below which nothing is read through links."""
+    return Root(path.parent.parent)
 
 
 def corrupt(path: Path, fault: str) -> StoreCorrupt:

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError
 
 from bootstrap.canonical import canonical_json, sha256
 from bootstrap.errors import StoreCorrupt, StoreError
+from bootstrap.reading import MAX_JSON_BYTES, parsed
 from bootstrap.records import Record
 from bootstrap.store import durable, freed
 from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, load_artifact
@@ -35,9 +36,6 @@ LIMITS_NAME = "limits.json"
 BESIDE = (RECIPE_NAME, LIMITS_NAME)
 """Files that a copy may lack: a lineage's results do not depend on them."""
 MAX_FILES = 1_000_000
-MAX_LIST_BYTES = 256 << 20
-MAX_JSON_BYTES = 32 << 20
-"""Of a file that is read as a whole as JSON: header, record, manifest."""
 MAX_BESIDE_BYTES = 1 << 20
 """Of recipe and limits."""
 _MAX_CHARACTERS = 500
@@ -80,13 +78,15 @@ def read_list(data: bytes, *, place: str) -> CopyList:
     Raises StoreError for one of another version of this program, StoreCorrupt for any other fault; `place` names it.
     """
     try:
-        found = CopyList.model_validate_json(data)
+        found = CopyList.model_validate(parsed(data))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part)[:80] for part in first["loc"])
         if where == "schema_version":
             raise StoreError(f"{place} was made by another version of this program: use that version") from None
         raise StoreCorrupt(f"{place} announces no lineage: {where!r}: {first['msg']}; export it again") from None
+    except ValueError as error:
+        raise StoreCorrupt(f"{place} announces no lineage: {error}; export it again") from None
     if len(found.files) > MAX_FILES:
         raise StoreCorrupt(f"{place} announces {len(found.files)} files, more than {MAX_FILES}; export it again")
     for name, file in found.files.items():
@@ -150,7 +150,7 @@ def list_of(store: LineageStore, entries: Sequence[Entry], beside: Mapping[str, 
         check_layout(name, place=str(store.root))
         found = None if artifact is None else artifact.files.get(name.split("/", 2)[2])
         if found is None:
-            listed[name] = _listed(durable.read_file(store.root / name))
+            listed[name] = _listed(store.stored.read(name))
         else:
             listed[name] = ListedFile(sha256=found[0], size=found[1])
     lineage = entries[-1].generation.lineage

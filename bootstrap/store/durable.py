@@ -12,27 +12,18 @@ is an answer. Left out: locking (`lock.py`), hashing and naming (`artifacts.py`)
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-from bootstrap.errors import StoreError
+from bootstrap.errors import StoreCorrupt, StoreError
+from bootstrap.reading import store_errors
 
 TEMPORARY_PREFIX = ".tmp-"
 WRITABLE = 0o644
 READ_ONLY = 0o444
 """Mode of a file that is never written again: only the file descriptor that creates it may write."""
-_PART_BYTES = 1 << 20
-
-_REMEDIES = {
-    errno.ENOSPC: "no space is left on the disk: free some space, or choose another folder with --store",
-    errno.EDQUOT: "the disk quota is used up: free some space, or choose another folder with --store",
-    errno.EROFS: "the file system is read-only: choose another folder with --store",
-    errno.EACCES: "permission denied: change the folder's permissions, or choose another folder with --store",
-    errno.EPERM: "the operation is not permitted there: choose another folder with --store",
-    errno.ENOENT: "the file or its folder does not exist: check the path, or choose another folder with --store",
-    errno.ENOTDIR: "a file stands where a folder is needed: move it away, or choose another folder with --store",
-}
 
 
 class Files:
@@ -47,45 +38,6 @@ class Files:
 
 
 OS = Files()
-
-
-@contextmanager
-def store_errors(path: Path, *, doing: str = "write") -> Iterator[None]:
-    """Turn an `OSError` in the block into a `StoreError` about `path`; `FileExistsError` and `StoreError` pass."""
-    try:
-        yield
-    except (StoreError, FileExistsError):
-        raise
-    except OSError as error:
-        remedy = f"{error.strerror}: check the disk, or choose another folder with --store"
-        remedy = _REMEDIES.get(error.errno or 0, remedy)
-        raise StoreError(f"cannot {doing} {path}: {remedy}") from error
-
-
-def read_file(path: Path) -> bytes:
-    """Return the bytes of the file `path`. Raises StoreError."""
-    with store_errors(path, doing="read"):
-        return path.read_bytes()
-
-
-def read_if_there(path: Path) -> bytes | None:
-    """Return the bytes of the file `path`; None without one. Raises StoreError."""
-    with store_errors(path, doing="read"), suppress(FileNotFoundError):
-        return path.read_bytes()
-
-
-def read_parts(path: Path) -> Iterator[bytes]:
-    """Yield the bytes of the file `path` in parts; a link is not followed. Raises StoreError."""
-    with store_errors(path, doing="read"):
-        # A pipe that takes the file's place meanwhile is not waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        while True:
-            with store_errors(path, doing="read"):
-                part = file.read(_PART_BYTES)
-            if not part:
-                return
-            yield part
 
 
 def check_name(name: str, *, depth: int = 1) -> PurePosixPath:
@@ -289,9 +241,14 @@ def is_temporary(path: Path) -> bool:
 
 
 def open_for_lock(path: Path) -> int:
-    """Open the file `path` for reading and writing, created if missing; return its descriptor. Raises StoreError."""
+    """Open the file `path` for reading and writing, created if missing; return its descriptor.
+
+    Raises StoreError, and StoreCorrupt for a link or what else is no regular file: what it leads to would be written.
+    """
     with store_errors(path):
-        return OS.open(path, os.O_RDWR | os.O_CREAT)
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            raise StoreCorrupt(f"{path} is no regular file; remove it, and the next run writes it again")
+        return OS.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def overwrite(descriptor: int, data: bytes) -> None:

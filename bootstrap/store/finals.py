@@ -23,11 +23,11 @@ def final_of(store: LineageStore, entries: Sequence[Entry]) -> FinalComparison |
     places = {link.hash: link.number for link in links(entries)}
     found = []
     for folder in store.artifact_folders(KIND):
-        data = load_artifact(folder).read(FILE)
+        artifact = load_artifact(folder)
         try:
-            one = FinalComparison.model_validate_json(data)
-        except ValueError as error:
-            raise corrupt(folder / FILE, str(error)) from error
+            one = FinalComparison.model_validate(artifact.json(FILE))
+        except (KeyError, ValueError) as error:
+            raise corrupt(folder / FILE, f"{error!s}") from error
         if one.record in places:
             found.append(one)
     return max(found, key=lambda one: places[one.record], default=None)

@@ -8,18 +8,32 @@ An adapter's folder holds `adapter_model.safetensors` and `adapter_config.json` 
 with the fingerprint of its base weights. Its fingerprint is SHA-256 over all three.
 """
 
-import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from bootstrap.canonical import canonical_json, digest_of, sha256, sha256_of
 from bootstrap.errors import StoreCorrupt
+from bootstrap.reading import OpenFile, parsed
 
 MODEL_WEIGHTS = "model.safetensors"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_BASE = "base.json"
-_HEADER_LENGTH_BYTES = 8
+_LENGTH_BYTES = 8
+_MAX_HEADER_BYTES = 100_000_000
+"""As the safetensors library has it."""
+_MAX_DIMENSIONS = 64
+"""As torch has it."""
+_BITS = {
+    **dict.fromkeys(("F4",), 4),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0"), 8),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
+    **dict.fromkeys(("U32", "I32", "F32"), 32),
+    **dict.fromkeys(("U64", "I64", "F64", "C64"), 64),
+}
+"""Bits of an element, by the safetensors library's names."""
 
 
 def fingerprint_model(files: Mapping[str, bytes]) -> str:
@@ -30,12 +44,12 @@ def fingerprint_model(files: Mapping[str, bytes]) -> str:
     base = base_fingerprint(files)
     if base is None:
         return fingerprint_safetensors(files[MODEL_WEIGHTS])
-    parts = {
-        "adapter": fingerprint_safetensors(files[ADAPTER_WEIGHTS]),
-        "base": base,
-        "config": sha256(files[ADAPTER_CONFIG]),
-    }
-    return digest_of(parts)
+    return fingerprint_adapter(fingerprint_safetensors(files[ADAPTER_WEIGHTS]), base, files[ADAPTER_CONFIG])
+
+
+def fingerprint_adapter(weights: str, base: str, config: bytes) -> str:
+    """Return an adapter's fingerprint, by those of its weights and its base, and its configuration."""
+    return digest_of({"adapter": weights, "base": base, "config": sha256(config)})
 
 
 def base_fingerprint(files: Mapping[str, bytes]) -> str | None:
@@ -43,20 +57,22 @@ def base_fingerprint(files: Mapping[str, bytes]) -> str | None:
 
     Raises StoreCorrupt if `base.json` cannot be read, KeyError if it is missing.
     """
-    if ADAPTER_WEIGHTS not in files:
-        return None
+    return named_base(files[ADAPTER_BASE]) if ADAPTER_WEIGHTS in files else None
+
+
+def named_base(data: bytes) -> str:
+    """Return the fingerprint in a `base.json`. Raises StoreCorrupt if it names none."""
     try:
-        return str(json.loads(files[ADAPTER_BASE])["fingerprint"])
+        return str(parsed(data)["fingerprint"])
     except (ValueError, TypeError, LookupError) as error:
-        if ADAPTER_BASE not in files:
-            raise
         raise StoreCorrupt(f"{ADAPTER_BASE} names no fingerprint: {error!r}; restore it from a copy") from error
 
 
 def fingerprint_safetensors(data: bytes) -> str:
     """Return the fingerprint of the tensors in a safetensors file.
 
-    Raises StoreCorrupt if the header cannot be read or the tensors do not cover the file's body exactly.
+    Raises StoreCorrupt if the header cannot be read, a tensor's shape does not fit its bytes, or the tensors do not
+    cover the file's body exactly.
     """
     return sha256_of(
         part
@@ -65,38 +81,66 @@ def fingerprint_safetensors(data: bytes) -> str:
     )
 
 
+def fingerprint_file(file: OpenFile) -> str:
+    """Return what `fingerprint_safetensors` does of an open file, which may be larger than memory. Raises alike."""
+    tensors, start = _parsed(file.part(0, _header_end(file.part(0, _LENGTH_BYTES), file.size)), file.size)
+    return sha256_of(
+        part
+        for name, (dtype, shape, begin, end) in sorted(tensors.items())
+        for part in (canonical_json([name, dtype, shape]) + b"\n", *file.parts(start + begin, start + end))
+    )
+
+
 def tensors_of(data: bytes) -> dict[str, tuple[str, list[int], memoryview]]:
     """Return tensor name -> (dtype, shape, bytes) of a safetensors file.
 
     Raises StoreCorrupt as `fingerprint_safetensors`.
     """
-    try:
-        tensors, body = _parse(data)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreCorrupt(f"the weights are no valid safetensors file: {error}; restore them from a copy") from error
+    tensors, start = _parsed(data[: _header_end(data[:_LENGTH_BYTES], len(data))], len(data))
+    body = memoryview(data)[start:]
     return {name: (dtype, shape, body[begin:end]) for name, (dtype, shape, begin, end) in tensors.items()}
 
 
-def _parse(data: bytes) -> tuple[dict[str, tuple[str, list[int], int, int]], memoryview]:
-    """Return tensor name -> (dtype, shape, begin, end), and the body that the two offsets in bytes refer to."""
-    length = int.from_bytes(data[:_HEADER_LENGTH_BYTES], "little")
-    if length > len(data) - _HEADER_LENGTH_BYTES:
-        raise ValueError(f"the header's length is given as {length} bytes, the file has {len(data)}")
-    start = _HEADER_LENGTH_BYTES + length
-    header: dict[str, Any] = json.loads(data[_HEADER_LENGTH_BYTES:start])
-    body = memoryview(data)[start:]
-    tensors = {}
-    for name, entry in header.items():
-        if name != "__metadata__":
-            begin, end = map(int, entry["data_offsets"])
-            tensors[name] = (str(entry["dtype"]), [int(size) for size in entry["shape"]], begin, end)
-    position = 0
-    for name, (_, _, begin, end) in sorted(tensors.items(), key=lambda item: item[1][2:]):
+def _header_end(length: bytes, size: int) -> int:
+    """Return where the header of a file of `size` bytes ends, which begins with `length`. Raises StoreCorrupt."""
+    end = _LENGTH_BYTES + int.from_bytes(length, "little")
+    if end > size or size < _LENGTH_BYTES:
+        raise _invalid(f"the header's length is given as {end - _LENGTH_BYTES} bytes, the file has {size}")
+    if end > _MAX_HEADER_BYTES:
+        raise _invalid(f"the header has {end - _LENGTH_BYTES} bytes, more than {_MAX_HEADER_BYTES}")
+    return end
+
+
+def _parsed(head: bytes, size: int) -> tuple[dict[str, tuple[str, list[int], int, int]], int]:
+    """Return tensor name -> (dtype, shape, begin, end), and where the body begins that the two offsets refer to."""
+    try:
+        header = parsed(head[_LENGTH_BYTES:])
+        tensors = {name: _tensor(name, entry) for name, entry in header.items() if name != "__metadata__"}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _invalid(str(error)) from error
+    position, most = 0, size - len(head)
+    for name, (dtype, shape, begin, end) in sorted(tensors.items(), key=lambda item: item[1][2:]):
         if begin != position:
-            raise ValueError(f"tensor {name} begins at byte {begin}, not at byte {position}")
-        if end < begin:
-            raise ValueError(f"tensor {name} ends at byte {end}, before it begins")
+            raise _invalid(f"tensor {name} begins at byte {begin}, not at byte {position}")
+        if (needed := math.prod(shape) * _BITS[dtype]) != 8 * (end - begin):
+            raise _invalid(f"tensor {name} has {end - begin} bytes; {dtype} {shape} needs {needed / 8:.17g}")
         position = end
-    if position != len(body):
-        raise ValueError(f"the tensors end at byte {position} of {len(body)}")
-    return tensors, body
+    if position != most:
+        raise _invalid(f"the tensors end at byte {position} of {most}")
+    return tensors, len(head)
+
+
+def _tensor(name: str, entry: Any) -> tuple[str, list[int], int, int]:
+    """Return (dtype, shape, begin, end) of one tensor. Raises ValueError, KeyError, TypeError."""
+    dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if dtype not in _BITS:
+        raise ValueError(f"tensor {name} is of the type {dtype!r}")
+    if type(shape) is not list or len(shape) > _MAX_DIMENSIONS:
+        raise ValueError(f"tensor {name} has no shape of at most {_MAX_DIMENSIONS} dimensions")
+    if any(type(one) is not int or not 0 <= one < 2**63 for one in (*shape, begin, end)) or begin > end:
+        raise ValueError(f"tensor {name} has sizes and offsets that are no whole numbers in order")
+    return dtype, shape, begin, end
+
+
+def _invalid(fault: str) -> StoreCorrupt:
+    return StoreCorrupt(f"the weights are no valid safetensors file: {fault}; restore them from a copy")

@@ -16,8 +16,8 @@ from pydantic import Field, ValidationError
 
 from bootstrap.canonical import canonical_json
 from bootstrap.errors import WeightsFreed
+from bootstrap.reading import MAX_JSON_BYTES, Folder
 from bootstrap.records import Record
-from bootstrap.store import durable
 from bootstrap.store.fingerprint import ADAPTER_WEIGHTS, MODEL_WEIGHTS
 
 FILE_NAME = "freed.json"
@@ -57,7 +57,7 @@ def can_be_freed(name: str) -> bool:
     return PurePosixPath(name).name in WEIGHTS
 
 
-def mark_of(folder: Path, gone: Sequence[str]) -> Freed | None:
+def mark_of(folder: Folder, gone: Sequence[str]) -> Freed | None:
     """Return what the mark in an artifact's folder says of the missing files `gone`, which become its `files`.
 
     None where no file is missing, and where the mark is missing, damaged, or does not name all of them: then they are
@@ -65,7 +65,7 @@ def mark_of(folder: Path, gone: Sequence[str]) -> Freed | None:
     """
     if not gone or not all(map(can_be_freed, gone)):
         return None
-    data = durable.read_if_there(folder / FILE_NAME)
+    data = folder.read_if_there(FILE_NAME, most=MAX_JSON_BYTES)
     try:
         found = Freed.model_validate_json(data or b"")
     except ValidationError:

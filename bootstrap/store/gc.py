@@ -8,8 +8,6 @@ A mark is written before the file goes (`freed.py`), so a kill in between loses 
 Left out: which generations are needed by what is to come (`stages/needed.py`), and by other lineages (`cli/gc.py`).
 """
 
-import json
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +15,7 @@ from pathlib import Path
 
 from bootstrap.canonical import sha256
 from bootstrap.errors import StoreError
+from bootstrap.reading import MAX_BYTES, MAX_JSON_BYTES, named_folder, parsed
 from bootstrap.store import durable
 from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, load_artifact, put_back
 from bootstrap.store.freed import FILE_NAME, WEIGHTS, Freed, can_be_freed
@@ -31,7 +30,6 @@ PUBLISHED = "mlflow-artifacts/models/*/artifacts/model"
 """Where publishing copies small weights to, with their manifest, relative to a store."""
 PLACES = ("*", "artifacts/*/*", "*/artifacts/*/*", f"{PUBLISHED}/*")
 """Of weights in a model's folder, in a lineage, in a store, and in MLflow's copies there."""
-OUTSIDE = "a link leads out of the lineage"
 STEP, RESULT = "step", "result.json"
 
 
@@ -89,10 +87,8 @@ def weights_of_lineage(store: LineageStore, entries: Sequence[Entry], kept: Mapp
         # A step of a generation to come may have the weights of a committed one, as a merge of the same models has.
         if folder.name in under_way or (path not in why and folder.name not in finished):
             reasons = [*reasons, "unfinished work"]
-        size = sum(os.path.getsize(folder / name) for name in _there(artifact))
+        size = sum(artifact.files[name][1] for name in _there(artifact))
         numbers = tuple(named.get(path, ()))
-        if not _lies_inside(store, artifact):
-            reasons = [*reasons, OUTSIDE]
         kept_for, is_base = "; ".join(dict.fromkeys(reasons)), path in why and not numbers
         found.append(Held(artifact=artifact, generations=numbers, is_base=is_base, size=size, kept=kept_for))
     return sorted(found, key=lambda held: (held.generations or (len(entries),), held.artifact.path.name))
@@ -121,23 +117,22 @@ def restore(held: Sequence[Held], folder: Path, *, files: durable.Files = durabl
 
     Each file is proven by its SHA-256. Raises StoreError.
     """
-    freed = [one for one in held if one.is_freed and OUTSIDE not in one.kept]
-    with durable.store_errors(folder, doing="read"):
-        found = [path for pattern in PLACES for path in sorted(folder.glob(pattern))]
-        sized = {path: path.stat().st_size for path in found if path.name in WEIGHTS and path.is_file()}
-    back = []
-    for one in freed:
-        wanted = {name: one.artifact.files[name] for name in _gone(one.artifact)}
-        sizes = {size for _, size in wanted.values()}
-        for path in (path for path, size in sized.items() if size in sizes):
-            contents = {name: durable.read_file(path) for name in wanted if Path(name).name == path.name}
-            try:
-                put_back(one.artifact, contents, files=files)
-            except StoreError:
-                # Other weights of the same size.
-                continue
-            back.append(one)
-            break
+    freed, back = [one for one in held if one.is_freed], []
+    with named_folder(folder) as place:
+        sized = {name: place.size(name) for name in _below(folder, PLACES) if Path(name).name in WEIGHTS}
+        for one in freed:
+            wanted = {name: one.artifact.files[name] for name in _gone(one.artifact)}
+            sizes = {size for _, size in wanted.values()}
+            for found in (found for found, size in sized.items() if size in sizes):
+                same = [name for name in wanted if Path(name).name == Path(found).name]
+                contents = {name: place.read(found, most=MAX_BYTES) for name in same}
+                try:
+                    put_back(one.artifact, contents, files=files)
+                except StoreError:
+                    # Other weights of the same size.
+                    continue
+                back.append(one)
+                break
     return back
 
 
@@ -157,16 +152,14 @@ def sizes(store: LineageStore, entries: Sequence[Entry]) -> dict[int, Size]:
     Generations with the same weights each have their size. Raises StoreError.
     """
     found = {}
-    for entry in outlines(entries):
-        node = entry.generation
-        if (ref := node.artifacts.get(ROLES[0])) is None:
-            continue
-        folder = store.root / durable.check_name(ref.path, depth=2)
-        there = [folder / name for name in WEIGHTS]
-        with durable.store_errors(folder, doing="read"):
-            size = sum(path.stat().st_size for path in there if path.is_file())
-            is_freed = not size and (folder / FILE_NAME).is_file()
-        found[node.number] = Size(folder=ref.path, bytes=size, is_freed=is_freed)
+    with store.stored.open() as root:
+        for entry in outlines(entries):
+            node = entry.generation
+            if (ref := node.artifacts.get(ROLES[0])) is None:
+                continue
+            size = sum(root.size(f"{ref.path}/{name}") or 0 for name in WEIGHTS)
+            is_freed = not size and root.size(f"{ref.path}/{FILE_NAME}") is not None
+            found[node.number] = Size(folder=ref.path, bytes=size, is_freed=is_freed)
     return found
 
 
@@ -176,12 +169,19 @@ def published(store: Path, held: Sequence[Held]) -> int:
     A copy is known by its manifest; the weights themselves are not read. Raises StoreError.
     """
     total, digests = 0, {one.artifact.digest for one in held}
-    with durable.store_errors(store, doing="read"):
-        for folder in sorted(store.glob(PUBLISHED)):
-            manifest = folder / MANIFEST_NAME
-            if manifest.is_file() and sha256(durable.read_file(manifest)) in digests:
-                total += sum(path.stat().st_size for path in folder.iterdir() if path.name in WEIGHTS)
+    with named_folder(store) as place:
+        for folder in _below(store, [PUBLISHED]):
+            data = place.read_if_there(f"{folder}/{MANIFEST_NAME}", most=MAX_JSON_BYTES)
+            if data is not None and sha256(data) in digests:
+                total += sum(place.size(f"{folder}/{name}") or 0 for name in WEIGHTS)
     return total
+
+
+def _below(folder: Path, patterns: Sequence[str]) -> list[str]:
+    """Return the names below a folder that the patterns lead to. Raises StoreError."""
+    with durable.store_errors(folder, doing="read"):
+        found = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    return [path.relative_to(folder).as_posix() for path in found]
 
 
 def _gone(artifact: Artifact) -> tuple[str, ...]:
@@ -195,19 +195,12 @@ def _there(artifact: Artifact) -> tuple[str, ...]:
     return tuple(name for name in sorted(artifact.files) if can_be_freed(name) and name not in gone)
 
 
-def _lies_inside(store: LineageStore, artifact: Artifact) -> bool:
-    """Whether an artifact and its files lie where they seem to: a store may be somebody else's, with links in it."""
-    root = store.root.resolve()
-    places = [artifact.path, *(artifact.path / name for name in artifact.files)]
-    return root.parent == store.root.parent.resolve() and all(place.resolve().is_relative_to(root) for place in places)
-
-
 def _left_by_steps(store: LineageStore, committed: int) -> tuple[Collection[str], Collection[str]]:
     """Return the folders of weights that steps have left: those of committed generations, and of unfinished ones."""
     finished, under_way = set[str](), set[str]()
     for folder in store.artifact_folders(STEP):
         step = load_artifact(folder)
-        match json.loads(durable.read_file(folder / MANIFEST_NAME)):
+        match parsed(step.manifest()):
             case {"inputs": {"generation": int(number)}} if RESULT in step.files:
                 made = step.json(RESULT)
             case _:

@@ -19,14 +19,15 @@ with a damaged one, the same answers take longer. Left out: samples (`uses.py`).
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from typing import overload
 
 from bootstrap.errors import StoreCorrupt
-from bootstrap.store import durable
+from bootstrap.reading import MAX_JSON_BYTES
 from bootstrap.store.index_file import IndexFile, Link, Row
-from bootstrap.store.ledger import NO_PREVIOUS, Entry, outline, prove, reread
+from bootstrap.store.ledger import NO_PREVIOUS, Entry, Ledger, outline, prove, reread
 from bootstrap.store.lineage_store import LineageStore
 
 
@@ -36,10 +37,10 @@ class Entries(Sequence[Entry]):
     Raises StoreCorrupt where such a file has changed since, StoreError where it cannot be read.
     """
 
-    def __init__(self, paths: Sequence[Path], rows: Sequence[Row], *, key: str) -> None:
+    def __init__(self, ledger: Ledger, paths: Sequence[Path], rows: Sequence[Row], *, key: str) -> None:
         self.key = key
         """Of the lineage's index; empty without a record."""
-        self._paths, self._rows = paths, rows
+        self._ledger, self._paths, self._rows = ledger, paths, rows
         self._parsed: dict[int, Entry] = {}
         self._outlines: list[Entry] | None = None
 
@@ -81,7 +82,7 @@ class Entries(Sequence[Entry]):
     def _entry(self, number: int) -> Entry:
         if number not in self._parsed:
             path, row = self._paths[number], self._rows[number]
-            data = durable.read_file(path)
+            data = self._ledger.content(path)
             # Annotations lie outside the hash: whoever edits them makes another file of the same record.
             is_known = sha256(data).digest() == row.file
             entry = reread(data) if is_known else prove(path, data, previous=row.previous)
@@ -98,12 +99,14 @@ def read(store: LineageStore) -> Entries:
     """
     paths, rows, new = store.ledger.paths(), list[Row](), list[Row]()
     if not paths:
-        return Entries((), (), key="")
-    first, previous = durable.read_file(paths[0]), NO_PREVIOUS
-    key = sha256(first).hexdigest()
-    with IndexFile.of(key) as index:
+        return Entries(store.ledger, (), (), key="")
+    with ExitStack() as stack:
+        folder = stack.enter_context(store.ledger.opened())
+        first, previous = folder.read(paths[0].name, most=MAX_JSON_BYTES), NO_PREVIOUS
+        key = sha256(first).hexdigest()
+        index = stack.enter_context(IndexFile.of(key))
         for number, path in enumerate(paths):
-            data = durable.read_file(path) if number else first
+            data = folder.read(path.name, most=MAX_JSON_BYTES) if number else first
             row = index.record(sha256(data).digest())
             if row is None or not _is_usable(row, number=number, previous=previous):
                 row = _proven(path, data, previous=previous)
@@ -111,7 +114,7 @@ def read(store: LineageStore) -> Entries:
             rows.append(row)
             previous = row.hash
         index.add_records(new)
-    return Entries(paths, rows, key=key)
+    return Entries(store.ledger, paths, rows, key=key)
 
 
 def recall(store: LineageStore) -> Entries:
@@ -121,14 +124,16 @@ def recall(store: LineageStore) -> Entries:
     """
     paths, rows, new = store.ledger.paths(), list[Row](), list[Row]()
     if not paths:
-        return Entries((), (), key="")
-    key, wanted = sha256(durable.read_file(paths[0])).hexdigest(), ""
-    with IndexFile.of(key) as index:
+        return Entries(store.ledger, (), (), key="")
+    with ExitStack() as stack:
+        folder = stack.enter_context(store.ledger.opened())
+        key, wanted = sha256(folder.read(paths[0].name, most=MAX_JSON_BYTES)).hexdigest(), ""
+        index = stack.enter_context(IndexFile.of(key))
         known = index.links()
         for number in reversed(range(len(paths))):
             row = known.get(wanted)
             if row is None or row.number != number:
-                data = durable.read_file(paths[number])
+                data = folder.read(paths[number].name, most=MAX_JSON_BYTES)
                 row = index.record(sha256(data).digest())
                 if row is None or row.number != number:
                     row = _proven(paths[number], data, previous=None)
@@ -141,7 +146,7 @@ def recall(store: LineageStore) -> Entries:
         if wanted != NO_PREVIOUS:
             return read(store)
         index.add_records(new)
-    return Entries(paths, rows[::-1], key=key)
+    return Entries(store.ledger, paths, rows[::-1], key=key)
 
 
 def outlines(entries: Sequence[Entry]) -> Sequence[Entry]:

@@ -11,7 +11,6 @@ ledger cut short at the end is a valid, shorter ledger; only the head's hash kep
 Left out: the artifacts that a record names (`verify.py`).
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from bootstrap import schema
 from bootstrap.canonical import canonical_json, digest_of
 from bootstrap.errors import AccountingMismatch, StoreCorrupt, StoreError
 from bootstrap.ledger_records import Annotations, Generation
+from bootstrap.reading import MAX_JSON_BYTES, Folder, Root, parsed
 from bootstrap.records import Record
 from bootstrap.store import durable
 
@@ -44,6 +44,7 @@ class Ledger:
 
     def __init__(self, root: Path, *, files: durable.Files = durable.OS) -> None:
         self.folder = root / FOLDER_NAME
+        self._root = Root(root)
         self._files = files
 
     def append(self, generation: Generation, annotations: Annotations) -> Entry:
@@ -92,7 +93,16 @@ class Ledger:
         Raises StoreError, StoreCorrupt if a record is missing or the newest one is broken.
         """
         paths = self.paths()
-        return prove(paths[-1], durable.read_file(paths[-1]), previous=None) if paths else None
+        return prove(paths[-1], self.content(paths[-1]), previous=None) if paths else None
+
+    def opened(self) -> Folder:
+        """Open the ledger's folder. Raises StoreError; StoreCorrupt for a link."""
+        return self._root.open(FOLDER_NAME)
+
+    def content(self, path: Path) -> bytes:
+        """Return the bytes of the record at `path`. Raises StoreError; StoreCorrupt for what is no such file."""
+        with self.opened() as folder:
+            return folder.read(path.name, most=MAX_JSON_BYTES)
 
     def paths(self) -> list[Path]:
         """Return the paths of all records in order. Raises StoreError; StoreCorrupt if one is missing."""
@@ -112,19 +122,19 @@ class Ledger:
             gap, fault = missing
             on_fault(fault)
         previous: str | None = NO_PREVIOUS
-        for name in names:
-            if gap is not None and name > gap:
-                previous, gap = None, None
-            path = self.folder / name
-            data = durable.read_file(path)
-            try:
-                entry = prove(path, data, previous=previous)
-            except StoreCorrupt as error:
-                on_fault(error)
-                previous = None
-            else:
-                yield entry
-                previous = entry.hash
+        with self.opened() as folder:
+            for name in names:
+                if gap is not None and name > gap:
+                    previous, gap = None, None
+                try:
+                    data = folder.read(name, most=MAX_JSON_BYTES)
+                    entry = prove(self.folder / name, data, previous=previous)
+                except StoreCorrupt as error:
+                    on_fault(error)
+                    previous = None
+                else:
+                    yield entry
+                    previous = entry.hash
 
     def path(self, number: int) -> Path:
         """Return the path of the record of generation `number`."""
@@ -132,8 +142,8 @@ class Ledger:
 
     def _names(self) -> tuple[list[str], tuple[str, StoreCorrupt] | None]:
         """Return the names in the ledger, sorted, and the first one missing with its error. Raises StoreError."""
-        with durable.store_errors(self.folder, doing="read"):
-            found = {path.name for path in self.folder.iterdir() if not durable.is_temporary(path)}
+        with self.opened() as folder:
+            found = {name for name in folder.names() if not name.startswith(durable.TEMPORARY_PREFIX)}
         numbered = [self.path(number).name for number in range(len(found))]
         gap = next((name for name in numbered if name not in found), None)
         if gap is None:
@@ -184,7 +194,7 @@ def prove(path: Path, data: bytes, *, previous: str | None) -> Entry:
     StoreError if another version of this program wrote it.
     """
     try:
-        record = json.loads(data)
+        record = parsed(data)
         # First of all: another version may hash otherwise, and what it wrote is sound.
         schema.check_readable(record.get("payload") if isinstance(record, dict) else None, place=path)
         match record:
@@ -211,7 +221,7 @@ def reread(data: bytes) -> Entry:
         stored = _Stored.model_validate_json(data)
     except ValueError:
         # Of an earlier schema.
-        return _entry(json.loads(data))
+        return _entry(parsed(data))
     return Entry(generation=stored.payload, annotations=stored.annotations, hash=stored.hash, previous=stored.previous)
 
 

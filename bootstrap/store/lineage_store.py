@@ -12,7 +12,6 @@
 Writers call `open` first, under `lineage_lock`; readers need neither. Left out: what the stages store.
 """
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -22,6 +21,7 @@ from bootstrap import schema
 from bootstrap.canonical import canonical_json, digest_of
 from bootstrap.errors import LineageMismatch, StoreCorrupt, StoreError
 from bootstrap.ledger_records import ArtifactRef
+from bootstrap.reading import MAX_JSON_BYTES, Root, parsed
 from bootstrap.records import Record
 from bootstrap.store import durable
 from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, corrupt, find_artifact, load_artifact, put_artifact
@@ -80,13 +80,14 @@ class LineageStore:
 
     def __init__(self, root: Path, *, files: durable.Files = durable.OS) -> None:
         self.root, self.ledger, self._files = root, Ledger(root, files=files), files
+        self.stored = Root(root)
+        """Reads what lies in the folder."""
         self.artifacts_folder, self.work_folder, self.cache_folder = root / "artifacts", root / "work", root / "cache"
 
     @property
     def exists(self) -> bool:
         """Whether the folder holds a lineage."""
-        with durable.store_errors(self.root, doing="read"):
-            return (self.root / HEADER_NAME).is_file()
+        return self.stored.size(HEADER_NAME) is not None
 
     def open(self, lineage: str, *, identity: Mapping[str, Any]) -> Header:
         """Make the folder ready for writing: create it the first time, sweep it every other time.
@@ -113,7 +114,7 @@ class LineageStore:
     @property
     def has_output(self) -> bool:
         """Whether the folder holds a lineage that a run has added to. Raises StoreError, StoreCorrupt."""
-        return self.exists and bool(self.artifact_folders() or _visible(self.work_folder) or self.ledger.read())
+        return self.exists and bool(self.artifact_folders() or self._visible(self.work_folder) or self.ledger.read())
 
     def _is_untouched(self, lineage: str) -> bool:
         """Whether the folder holds a lineage of that name without any output."""
@@ -135,10 +136,10 @@ class LineageStore:
             raise StoreError(
                 f"there is no lineage in {self.root}: check --store and --lineage, or start one with `bootstrap run`"
             )
-        data = durable.read_file(path)
         try:
+            data = self.stored.read(HEADER_NAME)
             # First of all: another version may hash otherwise, and what it wrote is sound.
-            schema.check_readable(json.loads(data), place=self.root)
+            schema.check_readable(parsed(data), place=self.root)
             header = Header.model_validate_json(data)
             if (computed := digest_of(schema.hashed(header.identity))) != header.digest:
                 raise ValueError(f"expected the digest {computed} of its identity, found {header.digest}")
@@ -149,10 +150,8 @@ class LineageStore:
         return header
 
     def kept(self, name: str) -> bytes | None:
-        """Return the file `name` beside the header; None without one. Raises StoreError."""
-        path = self.root / name
-        with durable.store_errors(path, doing="read"):
-            return durable.read_file(path) if path.is_file() else None
+        """Return the file `name` beside the header; None without one. Raises StoreError, StoreCorrupt."""
+        return self.stored.read_if_there(name, most=MAX_JSON_BYTES)
 
     def keep(self, name: str, data: bytes) -> None:
         """Write the file `name` beside the header, durable once this returns. Raises StoreError."""
@@ -185,7 +184,7 @@ class LineageStore:
     def clear_work(self, *, keep: Collection[str] = ()) -> None:
         """Remove all work in progress except the artifacts whose ids are in `keep`. Raises StoreError."""
         kept = {identity[:16] for identity in keep}
-        for folder in _visible(self.work_folder):
+        for folder in self._visible(self.work_folder):
             if folder.name.rpartition("-")[2] not in kept:
                 durable.remove_folder(folder, files=self._files)
 
@@ -220,7 +219,7 @@ class LineageStore:
 
         Raises StoreError.
         """
-        folders = _visible(self.artifacts_folder)
+        folders = self._visible(self.artifacts_folder)
         return folders if kind is None else [folder for folder in folders if folder.name.startswith(f"{kind}-")]
 
     def sweep(self) -> int:
@@ -228,8 +227,17 @@ class LineageStore:
 
         Only the lineage's one driver may call it. Raises StoreError.
         """
-        folders = (self.root, self.artifacts_folder, self.work_folder, self.ledger.folder)
-        return sum(durable.sweep(folder, files=self._files) for folder in folders)
+        folders, swept = (self.root, self.artifacts_folder, self.work_folder, self.ledger.folder), 0
+        for folder in folders:
+            # Opened first: behind a link lies what is not the lineage's.
+            with self.stored.open(*folder.relative_to(self.root).parts):
+                swept += durable.sweep(folder, files=self._files)
+        return swept
+
+    def _visible(self, folder: Path) -> list[Path]:
+        """Return what is in a folder, sorted, without writers' temporary names. Raises StoreError, StoreCorrupt."""
+        with self.stored.open(folder.name) as found:
+            return [folder / name for name in found.names() if not name.startswith(durable.TEMPORARY_PREFIX)]
 
     def _check_same(self, wanted: Header) -> None:
         found = self.header()
@@ -244,12 +252,6 @@ class LineageStore:
 
 def _header(lineage: str, identity: Mapping[str, Any]) -> Header:
     return Header(lineage=lineage, identity=dict(identity), digest=digest_of(schema.hashed(identity)))
-
-
-def _visible(folder: Path) -> list[Path]:
-    """Return what is in a folder, sorted, without writers' temporary names. Raises StoreError."""
-    with durable.store_errors(folder, doing="read"):
-        return sorted(path for path in folder.iterdir() if not durable.is_temporary(path))
 
 
 def _differences(old: Any, new: Any, path: str) -> Iterator[str]:

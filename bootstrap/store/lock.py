@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bootstrap.errors import LineageLocked
+from bootstrap.reading import parsed
 from bootstrap.store import durable
 
 LOCK_NAME = "LOCK"
@@ -60,7 +61,7 @@ def lineage_lock(root: Path) -> Iterator[None]:
 
 def _refusal(root: Path, note: bytes) -> LineageLocked:
     try:
-        found = json.loads(note)
+        found = parsed(note)
         owner = f"process {found['pid']} on host {found['host']} since {found['started']}"
     except (ValueError, KeyError, TypeError):
         owner = None

@@ -7,7 +7,6 @@
 foreign text: single lines of bounded length. Left out: what a licence permits.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 from bootstrap.canonical import json_file
 from bootstrap.errors import StoreCorrupt
+from bootstrap.reading import parsed
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.fingerprint import MODEL_WEIGHTS, fingerprint_safetensors
 
@@ -104,9 +104,9 @@ def other_weights(files: Mapping[str, bytes]) -> str | None:
 def _facts(files: Mapping[str, bytes]) -> dict[str, Any] | None:
     """Return the content of `import.json`; None without one, or if the file is another program's."""
     try:
-        found = json.loads(files[IMPORT])
+        found = parsed(files[IMPORT], strict=False)
         return {**found, "source": dict(found["source"]), "licence": found["licence"]}
-    except (ValueError, TypeError, LookupError, RecursionError):
+    except (ValueError, TypeError, LookupError):
         return None
 
 

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from bootstrap import schema as names
 from bootstrap.errors import StoreCorrupt
 from bootstrap.records import MEASURED
+from bootstrap.store.parquet import read_table
 
 _SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 _ALLOWED = {pa.string(): (str,), pa.int64(): (int,), pa.float64(): (float, int), pa.bool_(): (bool,)}
@@ -53,13 +54,13 @@ def from_parquet(data: bytes, schema: type) -> list[Any]:
     arrow = arrow_schema(schema)
     hints = typing.get_type_hints(schema)
     try:
-        table = pq.read_table(pa.BufferReader(data), use_threads=False)
+        table = read_table(data)
         former = names.columns(schema)
         table = table.rename_columns([former.get(column, column) for column in table.column_names])
         if not table.schema.equals(arrow):
             raise ValueError(f"its columns are {_names(table.schema)}, not {_names(arrow)}")
         columns = [_from_column(table.column(field.name), field, hints[field.name]) for field in arrow]
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, ValueError) as error:
         raise StoreCorrupt(
             f"a table of {schema.__name__} cannot be read: {error}. Run `bootstrap verify`; if it finds nothing, the "
             "table was written by another version of this program"

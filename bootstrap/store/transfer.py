@@ -111,8 +111,6 @@ def _proved_copy(copy: Copy, staged: LineageStore) -> tuple[list[Entry], Sequenc
         unproven = _prove(staged, place=place)
         entries = staged.ledger.read()
         wanted = files_of(staged, entries).keys() if entries else set[str]()
-    except RecursionError:
-        raise StoreCorrupt(f"{place} holds JSON that is nested too deeply; nothing is imported") from None
     except StoreCorrupt:
         raise
     except StoreError as error:

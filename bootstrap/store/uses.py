@@ -21,7 +21,6 @@ from itertools import groupby
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from bootstrap.errors import StoreCorrupt
 from bootstrap.ids import RolloutId, is_rollout
@@ -30,6 +29,7 @@ from bootstrap.store.index import Entries
 from bootstrap.store.index_file import IndexFile
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.parquet import read_table
 
 FILE = "usage.parquet"
 STREAMS = ("rl", "ce", "kl")
@@ -136,15 +136,16 @@ def _table(store: LineageStore, ref: ArtifactRef) -> pa.Table:
     artifact = store.artifact(ref)
     if FILE not in artifact.files:
         return _COLUMNS.empty_table()
+    data = artifact.read(FILE)
     try:
-        table = pq.read_table(pa.BufferReader(artifact.read(FILE)), columns=_COLUMNS.names, use_threads=False)
+        table = read_table(data, columns=_COLUMNS.names)
         if table.schema.names != _COLUMNS.names or table.schema.types != _COLUMNS.types:
             raise ValueError(f"its columns are {', '.join(map(str, table.schema))}")
         if any(column.null_count for column in table.columns):
             raise ValueError("it lacks a value")
         if any(not 0 <= count < 2**32 for count in table["count"].to_pylist()):
             raise ValueError("it counts what no training has")
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except ValueError as error:
         raise StoreCorrupt(
             f"{artifact.path / FILE} cannot be read as a table: {error}; run `bootstrap verify`"
         ) from error

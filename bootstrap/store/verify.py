@@ -19,7 +19,15 @@ from bootstrap.ledger_records import Edge, FinalComparison, Generation
 from bootstrap.records import Record
 from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, load_artifact
 from bootstrap.store.finals import FILE, KIND
-from bootstrap.store.fingerprint import ADAPTER_WEIGHTS, MODEL_WEIGHTS, base_fingerprint, fingerprint_model
+from bootstrap.store.fingerprint import (
+    ADAPTER_BASE,
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    MODEL_WEIGHTS,
+    fingerprint_adapter,
+    fingerprint_file,
+    named_base,
+)
 from bootstrap.store.ledger import check_accounting
 from bootstrap.store.lineage_store import Header, LineageStore
 
@@ -84,14 +92,23 @@ class _Verification:
 
     def run(self) -> VerifyReport:
         header, hashes = self._header(), set[str]()
-        for entry in self.store.ledger.scan(lambda fault: self._problem(self.store.ledger.folder, fault)):
-            self.num_records += 1
-            hashes.add(entry.hash)
-            self._generation(entry.generation, header)
-        for folder in self.store.artifact_folders(KIND):
-            self._final(folder, hashes)
+        try:
+            for entry in self.store.ledger.scan(lambda fault: self._problem(self.store.ledger.folder, fault)):
+                self.num_records += 1
+                hashes.add(entry.hash)
+                self._generation(entry.generation, header)
+        except StoreCorrupt as error:
+            self._problem(self.store.ledger.folder, error)
         root = self.store.root
-        folders = [path.relative_to(root).as_posix() for path in self.store.artifact_folders()]
+        try:
+            found = self.store.artifact_folders()
+        except StoreCorrupt as error:
+            self._problem(self.store.artifacts_folder, error)
+            found = []
+        folders = [path.relative_to(root).as_posix() for path in found]
+        for folder in found:
+            if folder.name.startswith(f"{KIND}-"):
+                self._final(folder, hashes)
         return VerifyReport(
             root=str(root),
             problems=tuple(self.problems),
@@ -105,7 +122,9 @@ class _Verification:
         )
 
     def _problem(self, path: Path, message: object) -> None:
-        self.problems.append(IntegrityProblem(path=str(path), message=str(message)))
+        # What several checks meet is one problem.
+        if all(str(message) != problem.message for problem in self.problems):
+            self.problems.append(IntegrityProblem(path=str(path), message=str(message)))
 
     def _header(self) -> Header | None:
         try:
@@ -156,13 +175,15 @@ class _Verification:
         if edge.record is None or edge.external is None:
             return
         named = ForeignGeneration.parse(edge.external)
-        # A stranger's record may name any path; a lineage's name is that of a folder beside this one.
-        plain = named is not None and Path(named.lineage).name == named.lineage and named.lineage not in (".", "..")
-        origin = LineageStore(self.store.root.parent / named.lineage) if named is not None and plain else None
-        if named is None or origin is None or not origin.exists:
+        origin = None if named is None else LineageStore(self.store.root.parent / named.lineage)
+        if named is None or origin is None or not _is_readable(origin):
             self.unproven.append(f"{edge.external} is not in this store, so the origin of the weights is unproven")
             return
-        found = next((e for e in origin.ledger.scan(lambda _: None) if e.generation.number == named.number), None)
+        try:
+            found = next((e for e in origin.ledger.scan(lambda _: None) if e.generation.number == named.number), None)
+        except StoreError as error:
+            self._problem(record, error)
+            return
         there = None if found is None else (found.hash, found.generation.fingerprint)
         if there != (edge.record, edge.fingerprint):
             self._problem(
@@ -188,7 +209,7 @@ class _Verification:
         if artifact is None:
             return
         try:
-            report = FinalComparison.model_validate_json(artifact.read(FILE))
+            report = FinalComparison.model_validate(artifact.json(FILE))
         except (StoreError, KeyError, ValueError) as error:
             self._problem(folder, error)
         else:
@@ -207,10 +228,11 @@ class _Verification:
         if gone:
             self.freed.add(folder.relative_to(self.store.root).as_posix())
         self.num_files += 1 + len(artifact.files) - len(gone)
-        self.num_bytes += (folder / MANIFEST_NAME).stat().st_size
+        with artifact.opened() as found:
+            self.num_bytes += found.size(MANIFEST_NAME) or 0
         for name in sorted(set(artifact.files) - set(gone)):
             try:
-                self.num_bytes += len(artifact.read(name))
+                self.num_bytes += artifact.check(name)
             except StoreError as error:
                 self._problem(folder / name, error)
         return artifact if len(self.problems) == num_problems else None
@@ -225,10 +247,14 @@ class _Verification:
             self._problem(artifact.path, f"the weights hold no {MODEL_WEIGHTS} and no {ADAPTER_WEIGHTS}")
             return
         try:
-            files = {PurePosixPath(name).name: data for name, data in artifact.read_all().items()}
-            found = fingerprint_model(files)
-            if (needed := base_fingerprint(files)) is not None:
+            names = {PurePosixPath(name).name: name for name in sorted(artifact.files)}
+            if ADAPTER_WEIGHTS in names:
+                needed = named_base(artifact.read(names[ADAPTER_BASE]))
+                weights = _fingerprint(artifact, names[ADAPTER_WEIGHTS])
+                found = fingerprint_adapter(weights, needed, artifact.read(names[ADAPTER_CONFIG]))
                 self._check_base(artifact, base, needed)
+            else:
+                found = _fingerprint(artifact, names[MODEL_WEIGHTS])
         except StoreError as error:
             self._problem(artifact.path / name, error)
             return
@@ -252,10 +278,26 @@ class _Verification:
             self._problem(artifact.path, f"the adapter needs the base weights {needed}, which were freed")
             return
         if base.path not in self.bases:
-            self.bases[base.path] = fingerprint_model({MODEL_WEIGHTS: base.read(MODEL_WEIGHTS)})
+            self.bases[base.path] = _fingerprint(base, MODEL_WEIGHTS)
         if self.bases[base.path] != needed:
             self._problem(
                 base.path,
                 f"{base.path} has the fingerprint {self.bases[base.path]}, the adapter in {artifact.path} needs "
                 f"{needed}; restore it from a copy of the store",
             )
+
+
+def _fingerprint(artifact: Artifact, name: str) -> str:
+    """Return the fingerprint of weights without holding them in memory. Raises StoreError; KeyError without them."""
+    if name not in artifact.files:
+        raise KeyError(name)
+    with artifact.opened() as folder, folder.file(name) as file:
+        return fingerprint_file(file)
+
+
+def _is_readable(origin: LineageStore) -> bool:
+    """Whether a fork's origin is in this store; a link or a broken folder of its name is not."""
+    try:
+        return origin.exists
+    except StoreError:
+        return False

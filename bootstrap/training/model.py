@@ -35,6 +35,19 @@ from bootstrap.training.chat import taught_end
 from bootstrap.training.choices import PROMPTING
 from bootstrap.training.special_tokens import end_id, ends_named, token_text
 
+_COUNTS = (
+    "num_hidden_layers",
+    "num_layers",
+    "n_layer",
+    "n_layers",
+    "num_experts",
+    "num_local_experts",
+    "n_routed_experts",
+)
+"""Settings in config.json that say how many modules are made."""
+_FEW = 4096
+"""So many are made without looking at the weights: one tensor may hold all experts of a layer."""
+
 
 def character_tokenizer(characters: Sequence[str], *, max_length: int) -> PreTrainedTokenizerFast:
     """Return a tokenizer with one token per character, with `<bos>` before every prompt.
@@ -101,12 +114,13 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
     inner = settings.get("text_config") or {}
     for part, written in ((config, settings), (config.get_text_config(), {**settings, **inner})):
         _correct_special_tokens(part, written)
-    with no_init_weights():
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     tensors: dict[str, torch.Tensor] = {}
     for name in sorted(files):
         if name.endswith(".safetensors"):
             tensors.update(safetensors.torch.load(files[name]))
+    _check_counts(settings, num_tensors=len(tensors))
+    with no_init_weights():
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     expected = dict(model.state_dict())
     unknown, absent = misfits(model, tensors)
     if unknown or absent:
@@ -135,6 +149,15 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
     _name_ends(model, [*ends_named(settings), *ends_named(inner)], tokenizer, taught=taught_end(files))
     _check_head(model.eval())
     return model, tokenizer
+
+
+def _check_counts(settings: Mapping[str, Any], *, num_tensors: int) -> None:
+    """Raise RecipeError for more layers or experts than the weights can hold: each is built before they are read."""
+    inner = settings.get("text_config")
+    for part in (settings, inner if isinstance(inner, dict) else {}):
+        for name in _COUNTS:
+            if type(count := part.get(name)) is int and count > max(num_tensors, _FEW):
+                raise RecipeError(f"config.json says {name}: {count}, and the weights hold {num_tensors} tensors")
 
 
 def misfits(model: PreTrainedModel, names: Collection[str]) -> tuple[list[str], list[str]]:

@@ -22,6 +22,7 @@ from transformers.utils import logging
 
 from bootstrap.canonical import json_file
 from bootstrap.errors import RecipeError
+from bootstrap.reading import named_folder
 from bootstrap.seeds import derive_seed, generator
 from bootstrap.store.fingerprint import MODEL_WEIGHTS
 from bootstrap.training.model import passed_on, weights_bytes
@@ -178,7 +179,8 @@ def _accuracy(model: PreTrainedModel, pairs: Sequence[tuple[list[int], list[int]
 
 def _files(folder: Path, model: PreTrainedModel) -> dict[str, bytes]:
     config = copy.deepcopy(model.config).to_dict() | {"architectures": [type(model).__name__], "dtype": "float32"}
-    given = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    with named_folder(folder) as place:
+        given = place.contents(lambda name: not name.endswith(".safetensors"))
     return {
         "config.json": json_file(config, indent=2),
         MODEL_WEIGHTS: weights_bytes(model),

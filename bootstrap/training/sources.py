@@ -7,7 +7,9 @@ transformers gives for the source (`fidelity.py`).
 Left out: quantised weights other than GGUF's (which are dequantised here), models that need their own code.
 """
 
+import hashlib
 import json
+import os
 import traceback
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -24,14 +26,15 @@ from tokenizers import Tokenizer, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from bootstrap.canonical import json_file, sha256
+from bootstrap.canonical import json_file
 from bootstrap.config.model_files import INDEX, MODEL_FILES, shards_of
 from bootstrap.config.source import MAX_BYTES, parse
-from bootstrap.errors import RecipeError
+from bootstrap.errors import RecipeError, StoreError
+from bootstrap.reading import NamedFolder, named_folder, open_named, parsed
 from bootstrap.store.fingerprint import ADAPTER_CONFIG, MODEL_WEIGHTS
 from bootstrap.store.pretrained import IMPORT, licence_named
 from bootstrap.store.shards import joined
-from bootstrap.training import fidelity, shortage
+from bootstrap.training import fidelity, gguf_header, shortage
 from bootstrap.training import model as models
 from bootstrap.training.chat import TEMPLATE, template_of
 from bootstrap.training.report import Facts, findings
@@ -239,8 +242,12 @@ def _brief(error: Exception) -> str:
 
 def _gguf(path: Path) -> _Read:
     try:
+        with open_named(path) as file:
+            gguf_header.check(file, os.fstat(file.fileno()).st_size)
         reader = GGUFReader(path)
-    except (ValueError, OSError, IndexError) as error:
+    except StoreError:
+        raise
+    except (ValueError, OSError, LookupError, OverflowError, TypeError) as error:
         raise RecipeError(f"{path} cannot be read as GGUF: {error}; fetch it again") from error
     transformers_logging.disable_progress_bar()
     try:
@@ -264,7 +271,8 @@ def _gguf(path: Path) -> _Read:
         **models.tokenizer_files(tokenizer),
         **({TEMPLATE: template.encode()} if type(template) is str else {}),
     }
-    digest = sha256(path.read_bytes())
+    with open_named(path) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     source = {"type": "gguf", "name": path.name, "sha256": digest}
     original = fidelity.SourceOutput(model=model, logits_BTV=fidelity.logits(model), precision=torch.float32)
     return _Read(files=files, source=source, licence=_field(reader, "general.license"), original=original)
@@ -296,11 +304,16 @@ def _field(reader: GGUFReader, name: str) -> str | None:
 
 def _folder(path: Path, source: dict[str, str], *, place: str, left_behind: Collection[str] = ()) -> _Read:
     """Read a folder; `place`: its name in messages, `left_behind`: files of the source that were not fetched."""
-    there = {file.name: file for file in path.iterdir() if file.is_file()}
+    with named_folder(path) as folder:
+        return _read_folder(folder, source, place=place, left_behind=left_behind)
+
+
+def _read_folder(folder: NamedFolder, source: dict[str, str], *, place: str, left_behind: Collection[str]) -> _Read:
+    path, there = folder.path, folder.files()
     wanted = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", TEMPLATE)
-    files = {name: there[name].read_bytes() for name in wanted if name in there}
+    files = folder.contents(lambda name: name in wanted)
     settings = {name: _json(data, path / name) for name, data in files.items() if name.endswith(".json")}
-    files[MODEL_WEIGHTS], corrections = _weights(there, place=place, left_behind=left_behind)
+    files[MODEL_WEIGHTS], corrections = _weights(folder, there, place=place, left_behind=left_behind)
     if missing := [name for name in MODEL_FILES if name not in files]:
         raise RecipeError(
             f"{place} lacks {', '.join(missing)}; open the model and its fast tokenizer with transformers and save "
@@ -322,9 +335,9 @@ def _folder(path: Path, source: dict[str, str], *, place: str, left_behind: Coll
     template = template_of(files)
     if template is not None:
         files[TEMPLATE] = template.encode()
-    licence = _card_licence(there.get("README.md"))
+    licence = _card_licence(folder.content("README.md")) if "README.md" in there else None
     if licence is None and IMPORT in there:
-        licence = licence_named(there[IMPORT].read_bytes())
+        licence = licence_named(folder.content(IMPORT))
     return _Read(files=files, source=source, licence=licence, corrections=tuple(corrections))
 
 
@@ -381,10 +394,12 @@ def _naming_its_tokens(path: Path, files: Mapping[str, bytes], settings: Mapping
     return json_file({**settings, **named}, indent=2)
 
 
-def _weights(there: Mapping[str, Path], *, place: str, left_behind: Collection[str]) -> tuple[bytes, list[str]]:
+def _weights(
+    folder: NamedFolder, there: Collection[str], *, place: str, left_behind: Collection[str]
+) -> tuple[bytes, list[str]]:
     """Return all tensors as one safetensors file, and lines that say where it is not the source's."""
     if MODEL_WEIGHTS in there:
-        return there[MODEL_WEIGHTS].read_bytes(), []
+        return folder.content(MODEL_WEIGHTS), []
     if INDEX not in there:
         if pickled := sorted(name for name in {*there, *left_behind} if Path(name).suffix in PICKLED):
             raise RecipeError(
@@ -394,36 +409,33 @@ def _weights(there: Mapping[str, Path], *, place: str, left_behind: Collection[s
         raise RecipeError(
             f"{place} holds no {MODEL_WEIGHTS}; name a folder or a revision that does (save_pretrained writes it)"
         )
-    shards = shards_of(_json(there[INDEX].read_bytes(), there[INDEX]))
+    shards = shards_of(_json(folder.content(INDEX), folder.path / INDEX))
     if shards is None:
-        raise RecipeError(f"{there[INDEX]} does not say which file holds which weights; fetch the folder again")
+        raise RecipeError(f"{folder.path / INDEX} does not say which file holds which weights; fetch the folder again")
     if missing := [name for name in shards if name not in there]:
         raise RecipeError(f"{place} lacks {', '.join(missing[:3])}, which {INDEX} names; fetch the folder again")
-    weights = joined([(str(there[name]), there[name].read_bytes()) for name in shards])
+    weights = joined([(str(folder.path / name), folder.content(name)) for name in shards])
     return weights, [f"weights: {len(shards)} files, as {INDEX} names them; they are stored as one {MODEL_WEIGHTS}"]
 
 
 def _json(data: bytes, path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(data)
-    except (ValueError, RecursionError):
+        found = parsed(data, strict=False)
+    except ValueError:
         found = None
     if type(found) is not dict:
         raise RecipeError(f"{path} is no JSON object; fetch the folder again")
     return found
 
 
-def _card_licence(card: Path | None) -> str | None:
+def _card_licence(card: bytes) -> str | None:
     """Return the licence in a model card's front matter; several are joined by commas.
 
     A licence without an id on the hub is `other` there, with its name in `license_name`.
     """
-    if card is None:
-        return None
-    with card.open(encoding="utf-8", errors="replace") as file:
-        _, mark, rest = file.read(MAX_BYTES // 4).partition("---\n")
+    _, mark, rest = card[: MAX_BYTES // 4].decode(errors="replace").partition("---\n")
     try:
-        front = parse(rest.partition("\n---")[0], label=str(card)) if mark else None
+        front = parse(rest.partition("\n---")[0], label="README.md") if mark else None
     except RecipeError:
         return None
     if type(front) is not dict:

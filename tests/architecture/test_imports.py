@@ -33,6 +33,7 @@ LAYERS = {
     "compute": 0,
     "processor": 0,
     "machine": 0,
+    "reading": 0,
     "memory": 0,
     "provenance": 0,
     "local_server": 0,
@@ -96,6 +97,8 @@ WRITING_CALLS = {
 }
 WRITING_OS_CALLS = {"open", "write", "replace", "link", "symlink", "remove"}
 WRITERS = {
+    # For reading alone: `os.open` says so in flags.
+    "reading": {"open"},
     "store.durable": None,
     # Reading the policy's folders, writing to pipes, and wiping the scratch folder of a process that is gone.
     "sandbox.landlock": {"open"},

@@ -244,7 +244,10 @@ def test_links_and_pipes_in_a_folder_are_refused_and_not_followed(copy: Path, re
 def test_a_list_that_is_a_link_or_a_pipe_is_refused(copy: Path, refusal: Callable[[Path], str]) -> None:
     (copy / LIST_NAME).rename(copy.parent / "list")
     (copy / LIST_NAME).symlink_to(copy.parent / "list")
-    assert "cannot read" in refusal(copy)
+    assert "is a symbolic link" in refusal(copy)
+    (copy / LIST_NAME).unlink()
+    os.mkfifo(copy / LIST_NAME)
+    assert "is a pipe" in refusal(copy)
 
 
 def test_an_archive_that_ends_early_is_refused_wherever_it_ends(
@@ -291,8 +294,8 @@ def test_a_bomb_is_refused_before_it_takes_room(
     rewrite(copy / LIST_NAME, canonical_json(listed))
     monkeypatch.setattr("bootstrap.store.copies.MAX_FILES", 10)
     assert "more than 10" in refusal(copy)
-    monkeypatch.setattr("bootstrap.store.archive.MAX_LIST_BYTES", 100)
-    assert "more than 100" in refusal(copy)
+    monkeypatch.setattr("bootstrap.store.archive.MAX_DOCUMENT_BYTES", 100)
+    assert "more than the 100" in refusal(copy)
     assert "more than 100" in refusal(tar_of(tmp_path / "big.tar", members(copy)))
 
 

@@ -10,7 +10,6 @@
 Left out: data sets of one step, as `replay-gen-3`, which their generation drew (`taint.py`).
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +18,7 @@ from bootstrap.lineage import queries
 from bootstrap.lineage.questions import tables
 from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.locate import ROLLOUTS
+from bootstrap.reading import parsed
 
 LEAST_DIGITS = 8
 """Digits of a hash that suffice to name what it is of."""
@@ -92,7 +92,7 @@ def files_of(grown: Grown, key: str) -> list[str]:
     """
     kept = grown.store.kept(_RECIPE)
     try:
-        recipe = json.loads(kept or b"{}").get("recipe", {})
+        recipe = parsed(kept or b"{}", strict=False).get("recipe", {})
     except (ValueError, AttributeError):
         return []
     return [name for value in _under(recipe, key) for name in _names(value)]

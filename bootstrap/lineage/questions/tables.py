@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from bootstrap.canonical import sha256
 from bootstrap.errors import StoreCorrupt
 from bootstrap.store.artifacts import Artifact
+from bootstrap.store.parquet import column_names, read_table
 
 Columns = Mapping[str, Any]
 """Column -> its value where the file lacks it."""
@@ -57,14 +57,15 @@ def rows(
     """
     if name not in artifact.files:
         return []
+    data = artifact.read(name)
     try:
-        file = pq.ParquetFile(pa.BufferReader(artifact.read(name)))
-        kept = [column for column in columns if column in file.schema_arrow.names]
-        table = file.read(columns=kept, use_threads=False)
+        there = column_names(data)
+        kept = [column for column in columns if column in there]
+        table = read_table(data, columns=kept)
         if where is not None:
             column, values = where
             table = table.filter(pc.field(column).isin(list(values)))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, ValueError) as error:
         raise StoreCorrupt(
             f"{artifact.path / name} cannot be read as a table: {error}; run `bootstrap verify`"
         ) from error
