@@ -30,11 +30,12 @@ def gate(node: Generation, *, sentence: str, bar: str) -> str:
     if not tests:
         parts.append("No test: there was no champion to compare with, or the recipe compares none.")
         return "\n\n".join(parts)
-    head = ("test", "levels", "against", "before", "after", "95 % CI of the difference", "bound", "prompts", "passed")
+    # MLflow gives all columns the same width and cuts heads.
+    head = ("test", "levels", "against", "before, after", "95 % CI", "bound", "prompts", "passed")
     parts.append(text.table(head, [_test(name, one, node) for name, one in tests]))
     parts.append(
-        "Before and after are shares of right answers to the same held-out prompts. Bound: what the test was decided "
-        "by. Prompts: gained and lost, of all that could be judged for both."
+        "Before and after are shares of right answers to the same held-out prompts, with the interval of their "
+        "difference. Bound: what the test was decided by. Prompts: gained and lost, of all that both were judged on."
     )
     if findings := node.diagnostics.findings:
         parts.append(text.table(("guard", "action"), [(str(one), one.action.value) for one in findings]))
@@ -163,8 +164,7 @@ def _test(name: str, one: LevelTest, node: Generation) -> tuple[str, ...]:
         text.plain(name, limit=80),
         level_range(one.levels).removeprefix("levels ").removeprefix("level "),
         ", ".join(f"gen-{number}" for number in reference),
-        text.percent(one.champion),
-        text.percent(one.candidate),
+        f"{100 * one.champion:.1f} → {text.percent(one.candidate)}",
         f"{text.points(bounds.low)} to {text.points(bounds.high)}",
         ", ".join(decided),
         f"+{one.gained} -{one.lost} of {one.num_prompts}",
