@@ -31,7 +31,7 @@ def gate(node: Generation, *, sentence: str, bar: str) -> str:
         parts.append("No test: there was no champion to compare with, or the recipe compares none.")
         return "\n\n".join(parts)
     # MLflow gives all columns the same width and cuts heads.
-    head = ("test", "levels", "against", "before, after", "95 % CI", "bound", "prompts", "passed")
+    head = ("test", "levels", "against", "before", "after", "95 % CI", "bound", "prompts", "passed")
     parts.append(text.table(head, [_test(name, one, node) for name, one in tests]))
     parts.append(
         "Before and after are shares of right answers to the same held-out prompts, with the interval of their "
@@ -164,7 +164,8 @@ def _test(name: str, one: LevelTest, node: Generation) -> tuple[str, ...]:
         text.plain(name, limit=80),
         level_range(one.levels).removeprefix("levels ").removeprefix("level "),
         ", ".join(f"gen-{number}" for number in reference),
-        f"{100 * one.champion:.1f} → {text.percent(one.candidate)}",
+        text.percent(one.champion),
+        text.percent(one.candidate),
         f"{text.points(bounds.low)} to {text.points(bounds.high)}",
         ", ".join(decided),
         f"+{one.gained} -{one.lost} of {one.num_prompts}",

@@ -41,7 +41,7 @@ def test_the_gates_page_has_every_test_with_its_verdict(entries: Sequence[Entry]
     table, tests = rows(page, "test"), queries.gate_tests(node.decision)
     assert [row[0] for row in table] == [name for name, _ in tests]
     assert [row[-1] for row in table] == ["yes" if one.passed else "**no**" for _, one in tests]
-    assert table[0][1:4] == ["6", "gen-1", "33.7 → 33.7 %"] and table[0][-2] == "+12 -12 of 1000"
+    assert table[0][1:5] == ["6", "gen-1", "33.7 %", "33.7 %"] and table[0][-2] == "+12 -12 of 1000"
     assert page.startswith("# Gate decision of gen-2\n\nB\n\nS.\n\nReason: rejected: level 6")
 
 
@@ -53,7 +53,7 @@ def test_what_decided_a_test_stands_beside_it(entries: Sequence[Entry]) -> None:
     tested = test.model_copy(update={"alpha": 0.025})
     decision = node.decision.model_copy(update={"improvement": tested, "retention": (observed,), "pooled": bounded})
     page = sheets.gate(node.model_copy(update={"decision": decision}), sentence="", bar="")
-    assert [row[5] for row in rows(page, "test")][:3] == [
+    assert [row[6] for row in rows(page, "test")][:3] == [
         "p 3e-40, alpha 0.025",
         "margin -3.0 pp",
         "lower bound -1.0 pp, margin -3.0 pp, alpha 0.05",
