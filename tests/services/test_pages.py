@@ -16,6 +16,7 @@ from support.stack import INFRA, LINEAGE, Grown, Stack
 
 from bootstrap.ledger_records import Generation
 from bootstrap.lineage import tracking
+from bootstrap.lineage.outbox import Receipt
 
 pytestmark = pytest.mark.services
 SETTLE_SECONDS = 40.0
@@ -28,6 +29,13 @@ def settled(grown: Grown) -> float:
     """Wait until the series of the lineage are in Prometheus; returns when the lineage began."""
     time.sleep(max(0.0, grown.ended + SETTLE_SECONDS - time.time()))
     return grown.began
+
+
+@pytest.fixture(scope="module")
+def published(grown: Grown, stack: Stack) -> dict[int, Receipt]:
+    """Publish what MLflow has missed; returns what it calls the generations."""
+    stack.run("lineage", "--sync")
+    return grown.receipts(stack)
 
 
 def test_every_query_of_the_dashboards_has_an_answer(settled: float, stack: Stack) -> None:
@@ -85,8 +93,10 @@ def test_grafana_finds_prometheus_and_both_folders_of_dashboards(stack: Stack) -
     assert "rayDefaultDashboard" in uids, "Ray did not write its dashboards where Grafana reads them"
 
 
-def test_mlflow_shows_a_generations_run(grown: Grown, stack: Stack, page: Page, shot: chromium.Shot) -> None:
-    own = grown.receipts(stack)[1]
+def test_mlflow_shows_a_generations_run(
+    grown: Grown, published: dict[int, Receipt], stack: Stack, page: Page, shot: chromium.Shot
+) -> None:
+    own = published[1]
     outcome = grown.store.ledger.read()[1].generation.outcome
     page.goto(tracking.run_url(stack.mlflow, own.experiment_id, own.run_id))
     expect(page.get_by_text(f"{outcome.capitalize()}: ").first).to_be_visible()
@@ -98,9 +108,9 @@ def test_mlflow_shows_a_generations_run(grown: Grown, stack: Stack, page: Page, 
 
 @pytest.mark.parametrize("kind", ways.KINDS)
 def test_from_every_page_of_a_generation_each_link_of_the_bar_leads_where_it_says(
-    grown: Grown, stack: Stack, page: Page, shot: chromium.Shot, kind: str
+    grown: Grown, published: dict[int, Receipt], stack: Stack, page: Page, shot: chromium.Shot, kind: str
 ) -> None:
-    own, bar = grown.receipts(stack)[1], _bar([entry.generation for entry in grown.store.ledger.read()], number=1)
+    own, bar = published[1], _bar([entry.generation for entry in grown.store.ledger.read()], number=1)
     page.goto(ways.address(kind, stack.mlflow, own, registered=LINEAGE))
     expect(page.get_by_text(bar.says).first).to_be_visible()
     shot(page, f"mlflow-{kind}")
@@ -123,9 +133,9 @@ def _bar(nodes: Sequence[Generation], *, number: int) -> ways.Bar:
 
 
 def test_mlflow_shows_the_lineages_picture_from_the_bucket(
-    grown: Grown, stack: Stack, page: Page, shot: chromium.Shot
+    published: dict[int, Receipt], stack: Stack, page: Page, shot: chromium.Shot
 ) -> None:
-    own = grown.receipts(stack)[0]
+    own = published[0]
     page.goto(tracking.lineage_url(stack.mlflow, own.experiment_id, own.lineage_run_id))
     frame = page.frame_locator("iframe")
     for number in range(4):
