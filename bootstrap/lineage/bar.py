@@ -1,13 +1,13 @@
 """The bar of links on every page of a generation in MLflow: to its relatives, and to what explains it.
 
-    parent gen-3 · children gen-5, gen-6 · sibling gen-7 · teacher gen-1 · gate · results · samples · data ·
-    verifier exact(answer=whole) · cost · lineage · run · model · version
+    lineage · gate · samples · results · parent gen-3 · children gen-5, gen-6 · sibling gen-7 · teacher gen-1 · data ·
+    verifier exact(answer=whole) · cost · run · model · version
 
 Children that were promoted are bold. MLflow shows about four lines of a run's description; of a longer one it hides the
 rest and covers the lower half of what it shows, so that no link there can be clicked. The bar is therefore short, and
-so is the number of relatives in it. One more generation thus changes the bars of a bounded number of others
-(`Kin.touched`). Left out: the sentence above it (`outcome.py`) and the pages that it leads to (`sheets.py`). Imports no
-MLflow.
+so is the number of relatives in it; what people ask first stands first, and last what MLflow's own pages link too. One
+more generation thus changes the bars of a bounded number of others (`Kin.touched`). Left out: the sentence above it
+(`outcome.py`) and the pages that it leads to (`sheets.py`). Imports no MLflow.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -68,13 +68,17 @@ def of_generation(
     node: Generation, *, kin: Kin, receipts: Mapping[int, Receipt], registered: str, judges: Sequence[Judge]
 ) -> str:
     """Return the bar as Markdown. `receipts`: of all published generations; `registered`: the registered model."""
-    return f"{_relatives(node, kin, receipts)} · {_pages(receipts[node.number], node, registered, judges)}"
+    own = receipts[node.number]
+    return " · ".join(
+        [*_decided(own, node), *_relatives(node, kin, receipts), *_made(own, judges), *_records(own, registered)]
+    )
 
 
 def of_sheet(node: Generation, *, receipts: Mapping[int, Receipt], registered: str, judges: Sequence[Judge]) -> str:
     """Return the part of the bar that never changes, for the pages that it leads to."""
-    origins = _outward(node, receipts, roles=_ORIGINS)
-    return " · ".join([*origins, _pages(receipts[node.number], node, registered, judges, within_sheets=True)])
+    own, origins = receipts[node.number], _outward(node, receipts, roles=_ORIGINS)
+    decided, made = _decided(own, node, within_sheets=True), _made(own, judges, within_sheets=True)
+    return " · ".join([*decided, *origins, *made, *_records(own, registered)])
 
 
 def link(label: str, url: str) -> str:
@@ -82,7 +86,7 @@ def link(label: str, url: str) -> str:
     return f"[{label}]({url.removeprefix('/')})"
 
 
-def _relatives(node: Generation, kin: Kin, receipts: Mapping[int, Receipt]) -> str:
+def _relatives(node: Generation, kin: Kin, receipts: Mapping[int, Receipt]) -> list[str]:
     children = kin.children(node.number)
     earlier = len(children) - CHILDREN
     shown = [
@@ -93,13 +97,12 @@ def _relatives(node: Generation, kin: Kin, receipts: Mapping[int, Receipt]) -> s
     if earlier > 0:
         url = tracking.lineage_url("", own.experiment_id, own.lineage_run_id)
         shown.insert(0, link(f"{earlier} earlier", url))
-    parts = [
+    return [
         *_outward(node, receipts, roles=_ORIGINS),
         f"{'child' if len(children) == 1 else 'children'} {', '.join(shown)}" if shown else "no children yet",
         *_listed("sibling", [_run(number, receipts) for number in kin.siblings(node.number)]),
         *_outward(node, receipts, without=(*_ORIGINS, "data")),
     ]
-    return " · ".join(parts)
 
 
 def _outward(
@@ -111,11 +114,16 @@ def _outward(
         if edge.role in without or (roles and edge.role not in roles):
             continue
         if edge.generation is None:
-            name = f"{text.plain(queries.source(edge), limit=_OUTSIDE)} (outside)"
+            name = f"{text.plain(_short(queries.source(edge)), limit=_OUTSIDE)} (outside)"
         else:
             name = _run(edge.generation, receipts)
         found.setdefault({"init": "parent"}.get(edge.role, edge.role), []).append(name)
     return [part for role, names in found.items() for part in _listed(role, list(dict.fromkeys(names)))]
+
+
+def _short(source: str) -> str:
+    """Return a path's last part; other names, as `organisation/model`, whole."""
+    return PurePosixPath(source).name if source.count("/") > 1 else source
 
 
 def _listed(what: str, names: Sequence[str]) -> list[str]:
@@ -130,26 +138,33 @@ def _run(number: int, receipts: Mapping[int, Receipt]) -> str:
     return link(f"gen-{number}", tracking.run_url("", found.experiment_id, found.run_id))
 
 
-def _pages(
-    own: Receipt, node: Generation, registered: str, judges: Sequence[Judge], *, within_sheets: bool = False
-) -> str:
-    def sheet(label: str, path: str) -> str:
-        url = tracking.artifact_url("", own.experiment_id, own.run_id, path)
-        # MLflow does not turn from one artifact to another by a link, unless the link makes it load anew.
-        return link(label, f"?{PurePosixPath(path).stem}{url.removeprefix('/')}" if within_sheets else url)
+def _decided(own: Receipt, node: Generation, *, within_sheets: bool = False) -> list[str]:
+    results = "results (guard broken)" if node.diagnostics.findings else "results"
+    return [
+        link("lineage", tracking.lineage_url("", own.experiment_id, own.lineage_run_id)),
+        _sheet("gate", own, sheets.GATE, within_sheets=within_sheets),
+        link("samples", tracking.traces_url("", own.experiment_id, own.run_id)),
+        _sheet(results, own, sheets.RESULTS, within_sheets=within_sheets),
+    ]
 
-    named = ", ".join(sheet(judge.short, sheets.VERIFIERS) for judge in judges)
-    return " · ".join(
-        [
-            sheet("gate", sheets.GATE),
-            sheet("results (guard broken)" if node.diagnostics.findings else "results", sheets.RESULTS),
-            link("samples", tracking.traces_url("", own.experiment_id, own.run_id)),
-            sheet("data", sheets.DATA),
-            *([f"{'verifier' if len(judges) == 1 else 'verifiers'} {named}"] if named else []),
-            sheet("cost", sheets.COST),
-            link("lineage", tracking.lineage_url("", own.experiment_id, own.lineage_run_id)),
-            link("run", tracking.run_url("", own.experiment_id, own.run_id)),
-            link("model", tracking.model_url("", own.experiment_id, own.model_id)),
-            *([link("version", tracking.version_url("", registered, own.version))] if own.version else []),
-        ]
-    )
+
+def _made(own: Receipt, judges: Sequence[Judge], *, within_sheets: bool = False) -> list[str]:
+    return [
+        _sheet("data", own, sheets.DATA, within_sheets=within_sheets),
+        *_listed("verifier", [_sheet(one.short, own, sheets.VERIFIERS, within_sheets=within_sheets) for one in judges]),
+        _sheet("cost", own, sheets.COST, within_sheets=within_sheets),
+    ]
+
+
+def _records(own: Receipt, registered: str) -> list[str]:
+    return [
+        link("run", tracking.run_url("", own.experiment_id, own.run_id)),
+        link("model", tracking.model_url("", own.experiment_id, own.model_id)),
+        *([link("version", tracking.version_url("", registered, own.version))] if own.version else []),
+    ]
+
+
+def _sheet(label: str, own: Receipt, path: str, *, within_sheets: bool) -> str:
+    url = tracking.artifact_url("", own.experiment_id, own.run_id, path)
+    # MLflow does not turn from one artifact to another by a link, unless the link makes it load anew.
+    return link(label, f"?{PurePosixPath(path).stem}{url.removeprefix('/')}" if within_sheets else url)

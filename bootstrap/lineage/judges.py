@@ -36,6 +36,8 @@ class Judge:
     @property
     def short(self) -> str:
         """Name and settings in at most `_SHORT` characters, safe in Markdown."""
+        if self.settings == text.plain(self.name):
+            return text.plain(self.name, limit=_SHORT)
         prefix = next((prefix for prefix in (HELD_OUT, PANEL) if self.name.startswith(prefix)), "")
         told = f"{self.name}: {self.settings}" if prefix == PANEL else f"{prefix}{self.settings}"
         return text.plain(told, limit=_SHORT)

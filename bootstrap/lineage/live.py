@@ -21,7 +21,7 @@ from mlflow.entities import Metric, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from bootstrap.errors import LineageLocked
-from bootstrap.lineage import live_state, places, tags, tracking
+from bootstrap.lineage import bar, live_state, places, tags, tracking
 from bootstrap.lineage.connection import active_experiment, connected
 from bootstrap.lineage.live_state import Shown, Snapshot
 from bootstrap.lineage.outbox import Outbox
@@ -66,10 +66,18 @@ class LiveRuns:
             self._client.log_batch(
                 run.run_id,
                 metrics=[Metric(f"live/{name}", value, at, int(snapshot.seconds)) for name, value in points.items()],
-                tags=[*_tags(snapshot), RunTag(NOTE, f"In progress: {snapshot.sentence}")],
+                tags=[*_tags(snapshot), RunTag(NOTE, self._note(snapshot, run)), RunTag("gate", snapshot.stage)],
             )
         if self._lineage_run is not None:
             self._client.log_batch(self._lineage_run, tags=_tags(snapshot))
+
+    def _note(self, snapshot: Snapshot, run: Shown) -> str:
+        said = f"In progress: {snapshot.sentence}"
+        if self._lineage_run is None:
+            return said
+        picture = tracking.lineage_url("", run.experiment_id, self._lineage_run)
+        rest = tracking.experiment_url("", run.experiment_id, self._lineage_run)
+        return f"{said}{bar.BREAK}{bar.link('lineage', picture)} · {bar.link('all generations', rest)}"
 
     def end(self, snapshot: Snapshot) -> None:
         """Show that the run has ended, for which reason; a generation that is not committed ends as KILLED."""
@@ -113,7 +121,9 @@ class LiveRuns:
         run = self._client.create_run(
             experiment_id,
             run_name=f"gen-{snapshot.generation}",
+            # MLflow lists tags as they were made; those that people read get their values later.
             tags={
+                **dict.fromkeys(tags.SHOWN, "-"),
                 "bootstrap.kind": "generation",
                 "bootstrap.lineage": snapshot.lineage,
                 "bootstrap.generation": str(snapshot.generation),
@@ -211,7 +221,7 @@ def _without_note(client: MlflowClient, experiment: str, root: Path, *, noted: C
 def _end(client: MlflowClient, run_id: str, note: str, *, more: Sequence[RunTag] = ()) -> None:
     """End the run of a generation that is not committed as KILLED."""
     if (run := _found(client, run_id)) is not None and _is_in_progress(run):
-        client.log_batch(run_id, tags=[RunTag(NOTE, note), *more])
+        client.log_batch(run_id, tags=[RunTag(NOTE, note), RunTag("gate", "stopped"), *more])
         client.set_terminated(run_id, "KILLED")
 
 

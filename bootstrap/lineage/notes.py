@@ -82,7 +82,7 @@ def _row(entry: Entry, receipt: Receipt) -> tuple[str, ...]:
     return (
         link(node.name, tracking.run_url("", receipt.experiment_id, receipt.run_id)),
         text.plain(queries.origin(node), limit=80),
-        text.plain(f"{node.stage}: {node.outcome.value}" if node.stage else node.outcome.value),
+        text.plain(queries.outcome_words(node)),
         "" if best is None else queries.accuracy(best),
         str(node.report.frontier),
         text.plain(node.decision.reason.removeprefix("rejected: "), limit=160),

@@ -102,11 +102,14 @@ def check_inside(place: str, tracking_uri: str, *, store: Path, what: str) -> No
     real = None if path is None else os.path.realpath(path)
     if path is None or real is None or not Path(real).is_relative_to(os.path.realpath(store)):
         led = "" if path is None or real == os.path.normpath(path) else f", which leads to {real}"
+        folder, database = tracking.ARTIFACTS_FOLDER, tracking.database_path(tracking_uri)
+        if path is not None and path.is_relative_to(store.absolute()):
+            remedy = f"Put the folder where the link is, or move the whole store and link to it, not to {folder}"
+        else:
+            remedy = f"Copy {folder} along with a database, or remove the database: it is made again from the ledger"
         raise TrackingError(
-            f"{what} in {tracking.database_path(tracking_uri)} keeps its files in {tracking.public(place)}{led}, "
-            f"outside the store, where nothing is written. Copy the folder {tracking.ARTIFACTS_FOLDER} along with a "
-            "database, or remove the database: it is made again from the ledger; or publish to another one with "
-            "--tracking-uri"
+            f"{what} in {database} keeps its files in {tracking.public(place)}{led}, outside the store, where nothing "
+            f"is written. {remedy}; or publish to another one with --tracking-uri"
         )
 
 

@@ -97,6 +97,11 @@ def origin(generation: Generation) -> str:
     return found if found is not None else "fresh weights" if generation.number else ""
 
 
+def outcome_words(generation: Generation) -> str:
+    """Return a generation's outcome, and in brackets its stage if it has one: `promoted (merged)`."""
+    return f"{generation.outcome.value} ({generation.stage})" if generation.stage else generation.outcome.value
+
+
 def teachers(generation: Generation) -> list[str]:
     """Return a generation's teachers, including models outside the lineage, named as by `source`."""
     return [source(edge) for edge in generation.edges if edge.role == "teacher"]

@@ -30,11 +30,12 @@ def gate(node: Generation, *, sentence: str, bar: str) -> str:
     if not tests:
         parts.append("No test: there was no champion to compare with, or the recipe compares none.")
         return "\n\n".join(parts)
-    head = ("test", "levels", "against", "before", "after", "95 % CI of the difference", "bound", "prompts", "passed")
+    # MLflow gives all columns the same width and cuts heads.
+    head = ("test", "levels", "against", "before", "after", "95 % CI", "bound", "prompts", "passed")
     parts.append(text.table(head, [_test(name, one, node) for name, one in tests]))
     parts.append(
-        "Before and after are shares of right answers to the same held-out prompts. Bound: what the test was decided "
-        "by. Prompts: gained and lost, of all that could be judged for both."
+        "Before and after are shares of right answers to the same held-out prompts, with the interval of their "
+        "difference. Bound: what the test was decided by. Prompts: gained and lost, of all that both were judged on."
     )
     if findings := node.diagnostics.findings:
         parts.append(text.table(("guard", "action"), [(str(one), one.action.value) for one in findings]))

@@ -61,7 +61,7 @@ def shown(node: Generation) -> dict[str, str]:
     best, test = queries.headline(node), node.decision.improvement
     return _filled(
         {
-            "gate": f"{node.stage}: {node.outcome.value}" if node.stage else node.outcome.value,
+            "gate": queries.outcome_words(node),
             "target": level_range(node.target_levels) if node.target_levels else "",
             "accuracy": "" if best is None else queries.accuracy(best).partition(": ")[2],
             "gain": "" if test is None else points(test.candidate - test.champion),

@@ -16,7 +16,7 @@ from bootstrap.reading import parsed
 TAG_PREFIX = "mlflow.sharedViewState."
 _FIXED = ("attributes.`Run Name`", "runDateAndNestInfo")
 """Ids of the columns that MLflow always shows first."""
-_WIDTHS = {"gate": 100, "target": 90, "accuracy": 160, "gain": 85, "frontier": 80, "parent": 110}
+_WIDTHS = {"gate": 145, "target": 90, "accuracy": 160, "gain": 85, "frontier": 80, "parent": 110}
 _SECTIONS = ("Model metrics", "gate", "eval", "train", "self_play", "diagnostics")
 """Sections of the charts that stand first; MLflow puts metrics without a slash into `Model metrics`."""
 _COSTS = ("cost/seconds/total", "cost/tokens/total")

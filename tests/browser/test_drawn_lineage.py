@@ -1,5 +1,6 @@
 """The lineage page as a person uses it: what is drawn, where links lead, and that it stays readable and small."""
 
+import re
 from collections.abc import Callable, Mapping
 from itertools import combinations
 from pathlib import Path
@@ -10,9 +11,11 @@ from playwright.sync_api import Browser, Dialog, Frame, Page, expect
 from support.lineage_factory import NASTY, PROMOTED, REJECTED, build, restarted
 from support.long_lineage import build_long
 from support.rich_lineage import build_rich
+from support.styles import declarations, selectors
 
 from bootstrap.lineage import graph
 from bootstrap.lineage.outbox import Outbox, Receipt
+from bootstrap.lineage.page import inline
 from bootstrap.lineage.page_server import Page as ServedPage
 from bootstrap.lineage.page_server import serve_pages
 from bootstrap.store.lineage_store import LineageStore
@@ -417,3 +420,24 @@ def test_the_served_page_links_mlflow_and_breaks_no_rule_of_its_own_policy(brows
         shot(page, tmp_path, "served")
     assert told == []
     page.close()
+
+
+def test_the_browser_knows_every_selector_property_and_value_of_the_style_sheet(page: Page) -> None:
+    sheet = Path(inline.__file__).with_name("page.css").read_text(encoding="utf-8")
+    found = declarations(sheet)
+    variables = {name: value for _, name, value in found}
+    resolved = [
+        (rule, name, re.sub(r"var\((--[\w-]+)\)", lambda match: variables[match[1]], value))
+        for rule, name, value in found
+    ]
+    known = "([rule, name, value]) => !CSS.supports(name, value)"
+    assert page.evaluate(f"all => all.filter({known})", resolved) == []
+    assert page.evaluate("all => all.filter(one => !CSS.supports(`selector(${one})`))", single(selectors(sheet))) == []
+    wrong = [("", "colr", "red"), ("", "color", "reed")]
+    assert page.evaluate(f"all => all.filter({known}).length", wrong) == 2
+    assert page.evaluate("CSS.supports('selector(a::befor)')") is False
+
+
+def single(lists: list[str]) -> list[str]:
+    """Return the selectors of lists of selectors, one by one; none of ours has a comma inside brackets."""
+    return [selector.strip() for one in lists for selector in one.split(",")]

@@ -53,7 +53,7 @@ def served(store: Path) -> Iterator[Site]:
     with serve(uri, port=0, store=store) as server:
         entries = LineageStore(store / "addition").ledger.read()
         receipts = Outbox(store / "addition", tracking_uri=uri, experiment="bootstrap/addition").receipts(entries)
-        yield Site(url=server.url, receipts=receipts)
+        yield Site(url=server.url, receipts=receipts, root=store / "addition")
 
 
 def look(page: Page, site: Site, store: Path, *, folder: Path, name: str) -> None:

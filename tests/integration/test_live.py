@@ -21,7 +21,7 @@ from bootstrap.lineage.live import NOTE, STALE_SECONDS, LiveRuns, settle
 from bootstrap.lineage.live_state import TAG, Snapshot, snapshot_of
 from bootstrap.lineage.outbox import Outbox
 from bootstrap.lineage.publisher import publish
-from bootstrap.lineage.tags import RUN_KEY
+from bootstrap.lineage.tags import RUN_KEY, SHOWN
 from bootstrap.lineage.watched import WatchedRun
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
@@ -87,7 +87,11 @@ def test_the_generation_in_progress_is_a_run_below_the_lineages(scene: Scene) ->
     run = scene.run("gen-1")
     assert run.info.status == "RUNNING"
     assert run.data.tags["mlflow.parentRunId"] == scene.run("addition").info.run_id
-    assert run.data.tags[NOTE] == "In progress: train 13/60, reward 0.217, 5.23k tokens/s"
+    said, _, links = run.data.tags[NOTE].partition("  \n")
+    assert said == "In progress: train 13/60, reward 0.217, 5.23k tokens/s"
+    above = f"#/experiments/{run.info.experiment_id}/runs/{scene.run('addition').info.run_id}"
+    assert links.startswith(f"[lineage]({above}/artifacts/lineage/lineage.html")
+    assert {key: run.data.tags[key] for key in SHOWN} == {**dict.fromkeys(SHOWN, "-"), "gate": "train"}
     points = scene.client.get_metric_history(run.info.run_id, "live/reward")
     assert [(point.step, point.value) for point in points] == [(12, 12 / 60), (13, 13 / 60)]
     assert run.data.metrics["live/progress"] == pytest.approx(13 / 60)
@@ -105,6 +109,7 @@ def test_its_publication_takes_the_run_over(scene: Scene) -> None:
     assert run.info.run_id == before and run.info.status == "FINISHED"
     assert run.data.tags[RUN_KEY].startswith("addition/gen-1/") and TAG not in run.data.tags
     assert not run.data.tags[NOTE].startswith("In progress"), "a late post leaves a published run alone"
+    assert run.data.tags["gate"] == "promoted" and run.data.tags["parent"] == "gen-0"
     assert live_state.recall_all(scene.outbox.folder) == []
     assert scene.publish() == [] and len(scene.runs("gen-1")) == 1
     assert scene.outbox.receipts(LineageStore(scene.root).ledger.read())[1].run_id == before

@@ -3,7 +3,6 @@
 Collected only when asked for: `make test-services` installs what these tests start.
 """
 
-import os
 import secrets
 import subprocess
 import time
@@ -114,15 +113,8 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture
-def shot(tmp_path: Path) -> Callable[[Page, str], None]:
-    """Keep a picture in the folder that the variable SCREENSHOTS names, else in the test's own."""
-    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def keep(page: Page, name: str) -> None:
-        page.screenshot(path=folder / f"{name}.png")
-
-    return keep
+def shot(tmp_path: Path) -> chromium.Shot:
+    return chromium.shots(tmp_path)
 
 
 def _committed(store: LineageStore) -> int:

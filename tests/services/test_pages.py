@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,10 +11,12 @@ import pytest
 import requests
 import yaml
 from playwright.sync_api import Browser, Page, expect
-from support import chromium, dashboards
+from support import chromium, dashboards, ways
 from support.stack import INFRA, LINEAGE, Grown, Stack
 
+from bootstrap.ledger_records import Generation
 from bootstrap.lineage import tracking
+from bootstrap.lineage.outbox import Receipt
 
 pytestmark = pytest.mark.services
 SETTLE_SECONDS = 40.0
@@ -27,6 +29,13 @@ def settled(grown: Grown) -> float:
     """Wait until the series of the lineage are in Prometheus; returns when the lineage began."""
     time.sleep(max(0.0, grown.ended + SETTLE_SECONDS - time.time()))
     return grown.began
+
+
+@pytest.fixture(scope="module")
+def published(grown: Grown, stack: Stack) -> dict[int, Receipt]:
+    """Publish what MLflow has missed; returns what it calls the generations."""
+    stack.run("lineage", "--sync")
+    return grown.receipts(stack)
 
 
 def test_every_query_of_the_dashboards_has_an_answer(settled: float, stack: Stack) -> None:
@@ -85,9 +94,9 @@ def test_grafana_finds_prometheus_and_both_folders_of_dashboards(stack: Stack) -
 
 
 def test_mlflow_shows_a_generations_run(
-    grown: Grown, stack: Stack, page: Page, shot: Callable[[Page, str], None]
+    grown: Grown, published: dict[int, Receipt], stack: Stack, page: Page, shot: chromium.Shot
 ) -> None:
-    own = grown.receipts(stack)[1]
+    own = published[1]
     outcome = grown.store.ledger.read()[1].generation.outcome
     page.goto(tracking.run_url(stack.mlflow, own.experiment_id, own.run_id))
     expect(page.get_by_text(f"{outcome.capitalize()}: ").first).to_be_visible()
@@ -97,10 +106,36 @@ def test_mlflow_shows_a_generations_run(
     shot(page, "mlflow-run")
 
 
-def test_mlflow_shows_the_lineages_picture_from_the_bucket(
-    grown: Grown, stack: Stack, page: Page, shot: Callable[[Page, str], None]
+@pytest.mark.parametrize("kind", ways.KINDS)
+def test_from_every_page_of_a_generation_each_link_of_the_bar_leads_where_it_says(
+    grown: Grown, published: dict[int, Receipt], stack: Stack, page: Page, shot: chromium.Shot, kind: str
 ) -> None:
-    own = grown.receipts(stack)[0]
+    own, bar = published[1], _bar([entry.generation for entry in grown.store.ledger.read()], number=1)
+    page.goto(ways.address(kind, stack.mlflow, own, registered=LINEAGE))
+    expect(page.get_by_text(bar.says).first).to_be_visible()
+    shot(page, f"mlflow-{kind}")
+    ways.click_every_link(page, bar, own, shot=shot)
+
+
+def _bar(nodes: Sequence[Generation], *, number: int) -> ways.Bar:
+    """Return what the bar of a generation has to lead to, whatever the gate decided of it and of the others."""
+    parents = nodes[number].parents
+    relatives = {*parents, *(one.number for one in nodes if number in one.parents or one.parents == parents)}
+    return ways.Bar(
+        number=number,
+        registered=LINEAGE,
+        says=f"{nodes[number].outcome.capitalize()}: ",
+        relatives={f"gen-{one}": f"{nodes[one].outcome.capitalize()}: " for one in sorted(relatives - {number})},
+        verifier="exact(answer=whole(strip=false))",
+        results="results (guard broken)",
+        samples=re.compile(r"^[1-9]\d* of [1-9]\d*$"),
+    )
+
+
+def test_mlflow_shows_the_lineages_picture_from_the_bucket(
+    published: dict[int, Receipt], stack: Stack, page: Page, shot: chromium.Shot
+) -> None:
+    own = published[0]
     page.goto(tracking.lineage_url(stack.mlflow, own.experiment_id, own.lineage_run_id))
     frame = page.frame_locator("iframe")
     for number in range(4):
@@ -109,7 +144,7 @@ def test_mlflow_shows_the_lineages_picture_from_the_bucket(
 
 
 def test_ray_shows_job_and_worker_to_someone_with_the_token(
-    grown: Grown, stack: Stack, page: Page, shot: Callable[[Page, str], None]
+    grown: Grown, stack: Stack, page: Page, shot: chromium.Shot
 ) -> None:
     page.goto(f"{stack.ray}/#/jobs")
     dialog = page.get_by_role("dialog")
@@ -129,7 +164,7 @@ def test_ray_shows_job_and_worker_to_someone_with_the_token(
 
 
 def test_prometheus_draws_a_query_of_the_dashboards(
-    settled: float, stack: Stack, browser: Browser, shot: Callable[[Page, str], None]
+    settled: float, stack: Stack, browser: Browser, shot: chromium.Shot
 ) -> None:
     query = next(query.text for query in dashboards.queries(DASHBOARDS) if "bootstrap_tokens" in query.text)
     # One script of the page as Debian builds it is of a kind that browsers refuse.

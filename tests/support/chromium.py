@@ -1,13 +1,16 @@
 """A headless Chromium, and pages of someone who is not visiting MLflow for the first time."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+Shot = Callable[[Page, str], None]
+"""Keeps a picture of a page under a name."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox",
@@ -53,3 +56,14 @@ def new_page(browser: Browser, *, strict: bool = True) -> Iterator[Page]:
     yield page
     context.close()
     assert not (strict and failures), f"scripts failed on the page: {failures}"
+
+
+def shots(folder: Path) -> Shot:
+    """Return what keeps pictures in the folder that the variable SCREENSHOTS names, else in `folder`."""
+    kept = Path(os.environ.get("SCREENSHOTS") or folder)
+    kept.mkdir(parents=True, exist_ok=True)
+
+    def shot(page: Page, name: str) -> None:
+        page.screenshot(path=kept / f"{name}.png")
+
+    return shot

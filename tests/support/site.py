@@ -1,6 +1,7 @@
 """What the browser tests know about the MLflow server that they look at."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from bootstrap.lineage.outbox import Receipt
 
@@ -11,3 +12,5 @@ class Site:
 
     url: str
     receipts: dict[int, Receipt]
+    root: Path
+    """The lineage's folder."""

@@ -281,6 +281,21 @@ def names(tree: Any) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
 
 
+def clicks() -> list[tuple[str, str]]:
+    """Return (file, test) of each way that the page of questions says is clicked."""
+    section = PAGES["docs/questions.md"].partition("{#clicks}")[2].partition("\n## ")[0]
+    parts = re.split(r"^`(tests/\w+/\w+\.py)`:", section, flags=re.MULTILINE)[1:]
+    listed = zip(parts[::2], parts[1::2], strict=True)
+    return [(file, test) for file, text in listed for test in re.findall(r"`(test_\w+)`", text)]
+
+
+def test_every_way_that_is_said_to_be_clicked_has_its_test() -> None:
+    found = clicks()
+    assert len(found) > 20 and {file.split("/")[1] for file, _ in found} == {"browser", "services"}
+    known = {file: names(ast.parse((ROOT / file).read_text(encoding="utf-8"))) for file, _ in found}
+    assert not [(file, test) for file, test in found if test not in known[file]]
+
+
 # --- commands ------------------------------------------------------------------------------------------------------
 
 

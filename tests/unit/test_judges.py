@@ -53,11 +53,9 @@ def test_a_stages_own_verifier_is_named_for_its_generations(entries: Sequence[En
 
 
 def test_without_its_recipe_a_verifier_has_its_name_alone(entries: Sequence[Entry]) -> None:
-    assert [one.settings for one in found(entries[1], {}, versions=VERSIONS)] == [
-        "exact",
-        "held-out math",
-        "panel copy",
-    ]
+    names = ["exact", "held-out math", "panel copy"]
+    judged = found(entries[1], {}, versions=VERSIONS)
+    assert [one.settings for one in judged] == names and [one.short for one in judged] == names
 
 
 def test_a_rubric_tells_its_parts_and_stays_short_where_it_has_to(entries: Sequence[Entry]) -> None:

@@ -44,7 +44,8 @@ def note_of(entries: Sequence[Entry], number: int, *, published: Sequence[Entry]
 def test_the_first_line_is_what_happened_and_then_come_the_links(entries: Sequence[Entry]) -> None:
     lines = note_of(entries, 3).split("  \n")
     assert lines[0] == "Promoted: level 6 0.337 → 0.989 (+0.652, 95 % CI 0.620 to 0.682), nothing lost."
-    assert lines[1].startswith(f"parent [gen-1](#/experiments/1/runs/{1:032x}?workflowType=machine_learning) · no chil")
+    assert lines[1].startswith(f"[lineage](#/experiments/1/runs/{'r' * 32}/artifacts/lineage/lineage.html?")
+    assert f" · parent [gen-1](#/experiments/1/runs/{1:032x}?workflowType=machine_learning) · no chil" in lines[1]
     assert f"teacher [gen-0](#/experiments/1/runs/{0:032x}?workflowType=machine_learning)" in lines[1]
     assert "[version](#/models/addition/versions/5?workflowType=machine_learning)" in lines[1]
     assert len(lines) == 2 and "\n" not in lines[1], "MLflow hides what is below"
@@ -52,7 +53,7 @@ def test_the_first_line_is_what_happened_and_then_come_the_links(entries: Sequen
 
 def test_a_teacher_outside_the_lineage_is_named_and_cannot_become_markup(tmp_path: Path) -> None:
     entries = build(tmp_path / "addition", plan=(PROMOTED,), outside="/models/[x](y)")
-    assert "teacher /models/(x)(y) (outside)" in note_of(entries, 1)
+    assert "teacher (x)(y) (outside)" in note_of(entries, 1)
 
 
 def test_a_rejection_says_why(entries: Sequence[Entry]) -> None:

@@ -65,10 +65,12 @@ def test_every_relative_and_every_explanation_is_one_click_away(entries: Sequenc
 
 
 def test_relatives_stand_under_what_they_are_to_the_generation(entries: Sequence[Entry]) -> None:
-    words = re.sub(r"\]\([^)]*\)", "]", shown(entries, 1)).partition(" · [gate]")[0]
-    assert words == "parent [gen-0] · children [gen-2], [gen-3], **[gen-4]** · teacher /models/tutor (outside)"
-    words = re.sub(r"\]\([^)]*\)", "]", shown(entries, 3)).partition(" · [gate]")[0]
-    assert words.startswith("parent [gen-1] · no children yet · siblings [gen-2], [gen-4] · teachers [gen-0], /models")
+    first = "[lineage] · [gate] · [samples] · [results] · parent [gen-0] · children [gen-2], [gen-3], **[gen-4]** · "
+    words = re.sub(r"\]\([^)]*\)", "]", shown(entries, 1))
+    assert words.startswith(f"{first}teacher tutor (outside) · [data] · verifier [exact")
+    words = re.sub(r"\]\([^)]*\)", "]", shown(entries, 3))
+    relatives = "parent [gen-1] · no children yet · siblings [gen-2], [gen-4] · teachers [gen-0], tutor (outside)"
+    assert words.startswith(f"[lineage] · [gate] · [samples] · [results (guard broken)] · {relatives} · [data] · ")
 
 
 def test_a_merge_names_all_that_were_merged_and_is_a_child_of_each(entries: Sequence[Entry]) -> None:
@@ -106,14 +108,14 @@ def test_however_many_relatives_there_are_a_bar_shows_a_bounded_number(entries: 
 def test_a_sheets_bar_does_not_change_when_relatives_come(entries: Sequence[Entry]) -> None:
     node, known = entries[1].generation, {n: receipt(n) for n in range(6)}
     text = bar.of_sheet(node, receipts=known, registered="addition", judges=[])
-    assert text.startswith("parent [gen-0](") and "gen-2" not in text
+    assert " · parent [gen-0](" in text and "gen-2" not in text
     assert "[gate](?gate#/experiments/1/runs/r1/artifacts/generation/gate.md?" in text, "else MLflow stays where it is"
 
 
 def test_a_parent_that_is_not_published_is_named_without_a_link(entries: Sequence[Entry]) -> None:
     node = entries[1].generation
     text = bar.of_generation(node, kin=bar.Kin(entries), receipts={1: receipt(1)}, registered="a", judges=[])
-    assert text.startswith("parent gen-0 · children gen-2, gen-3, **gen-4** ·")
+    assert " · parent gen-0 · children gen-2, gen-3, **gen-4** ·" in text
 
 
 def test_what_a_recipe_says_of_its_verifier_cannot_become_markup(entries: Sequence[Entry], tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ export function foldCard(part, why, open) {
   const rejected = part.filter(node => node.status === "rejected").length;
   const first = part[0], last = part[part.length - 1];
   const told = why === "promotions" ? `frontier ${first.frontier} to ${last.frontier}` : `${rejected} rejected`;
-  return make("button", { class: "node fold", type: "button", onclick: open, "data-first": String(first.number) },
+  return make("button", { class: "node fold", type: "button", onclick: open, "data-first": String(first.number),
+    title: `${first.name} to ${last.name}, ${told}` },
     make("span", { class: "top" }, make("b", {}, `${part.length} ${why}`), make("span", { class: "badge" }, "show")),
-    make("span", { class: "line" }, `${first.name} to ${last.name}, ${told}`));
+    make("span", { class: "line" }, `${first.number}–${last.number}, ${told}`));
 }

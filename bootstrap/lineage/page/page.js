@@ -93,7 +93,7 @@ showOverview(() => {
   update();
 });
 showSearch(update);
-byId("finder").hidden = nodes.length < FEWEST_SEARCHED;
+byId("finder").hidden = byId("searches").hidden = nodes.length < FEWEST_SEARCHED;
 for (const role of [...OPTIONAL, "merged"]) {
   const isThere = nodes.some(node => node.edges.some(edge => family(edge.role) === role && edge.from !== null));
   const isLabel = role === "teacher" && models.length > 0;

@@ -58,7 +58,7 @@ function ledTo(node, { taint }) {
   roles.set("trained on its answers", trained);
   const body = [...roles].filter(([, numbers]) => numbers.length).map(([role, numbers]) =>
     [role, shortened([...new Set(numbers)].map(toGeneration))]);
-  if (!body.length) return [heading("Led to"), remark("nothing: a dead end so far")];
+  if (!body.length) return [heading("Led to"), remark("nothing so far")];
   const all = downstream(one => one.number === node.number);
   return [heading("Led to"), table(["as", "generation"], body, { isText: true }),
     make("p", {}, make("button", { class: "plain", type: "button", onclick: () => taint(all, "downstream") },
