@@ -21,8 +21,9 @@ from mlflow.tracking._tracking_service import utils
 
 from bootstrap.errors import BootstrapError, TrackingError
 from bootstrap.lineage import places, tracking
+from bootstrap.lineage.reach import CALL_SECONDS
 
-_BOUNDS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+_BOUNDS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(CALL_SECONDS), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 """Defaults, so that an unreachable server costs seconds; values in the environment take precedence."""
 
 

@@ -38,6 +38,7 @@ from bootstrap.lineage.datasets import Data
 from bootstrap.lineage.live import adopt, look_up
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.pages import Pages
+from bootstrap.lineage.reach import check_reachable
 from bootstrap.lineage.registry import Registry
 from bootstrap.lineage.shown import NEWEST, PublishedRuns, model_name
 from bootstrap.store import index
@@ -76,7 +77,7 @@ def publish(
         return []
     name = tracking.experiment_name(entries[0].generation.lineage, experiment)
     outbox = Outbox(root, tracking_uri=tracking_uri, experiment=name)
-    tracking.check_reachable(tracking_uri)
+    check_reachable(tracking_uri)
     with connected(tracking_uri), _alone(outbox.folder):
         return _Publisher(
             store,

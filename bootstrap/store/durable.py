@@ -31,6 +31,7 @@ _REMEDIES = {
     errno.EACCES: "permission denied: change the folder's permissions, or choose another folder with --store",
     errno.EPERM: "the operation is not permitted there: choose another folder with --store",
     errno.ENOENT: "the file or its folder does not exist: check the path, or choose another folder with --store",
+    errno.ELOOP: "a symbolic link stands where a file is needed: remove it, or choose another folder with --store",
     errno.ENOTDIR: "a file stands where a folder is needed: move it away, or choose another folder with --store",
 }
 
@@ -289,9 +290,12 @@ def is_temporary(path: Path) -> bool:
 
 
 def open_for_lock(path: Path) -> int:
-    """Open the file `path` for reading and writing, created if missing; return its descriptor. Raises StoreError."""
+    """Open the file `path` for reading and writing, created if missing; return its descriptor. Raises StoreError.
+
+    A link is not followed, since the file's content is replaced.
+    """
     with store_errors(path):
-        return OS.open(path, os.O_RDWR | os.O_CREAT)
+        return OS.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
 
 
 def overwrite(descriptor: int, data: bytes) -> None:
