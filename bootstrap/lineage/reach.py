@@ -8,12 +8,12 @@ MLflow.
 """
 
 import asyncio
+import http.client
 import os
 import sqlite3
 import ssl
 import urllib.request
 from contextlib import closing
-from http import HTTPStatus
 from urllib.parse import SplitResult
 
 from bootstrap import lookups
@@ -96,10 +96,9 @@ def _fault(said: bytes) -> str:
             number = int(code)
         case _:
             return "answers something that is no HTTP; check the address"
-    if number < HTTPStatus.INTERNAL_SERVER_ERROR:
+    if number < http.HTTPStatus.INTERNAL_SERVER_ERROR:
         return ""
-    name = HTTPStatus(number).phrase if number in HTTPStatus else "unknown"
-    return f"answers with error {number} ({name}); its own log says why"
+    return f"answers with error {number} ({http.client.responses.get(number, 'unknown')}); its own log says why"
 
 
 def _check_database(tracking_uri: str) -> None:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from support import lineage_factory
 
 from bootstrap.errors import LineageLocked, StoreError
