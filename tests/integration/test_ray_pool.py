@@ -181,13 +181,12 @@ def test_a_defect_in_a_worker_keeps_its_type(two_workers: RayPool) -> None:
 
 def test_a_killed_worker_is_named_and_the_remedy_given(ray_cluster: None) -> None:
     with RayPool(2, batch_rows=BATCH_ROWS, wait_seconds=120) as pool:
-        calls = [pool.start(worker, "benchmark", 60.0) for worker in range(2)]
+        calls = [pool.start(worker, "benchmark", 600.0) for worker in range(2)]
         process, node = pool.places[1]
         os.kill(process, signal.SIGKILL)
-        began = time.monotonic()
         with pytest.raises(WorkerError) as caught:
             pool.wait(calls, what="benchmark")
-        assert time.monotonic() - began < 30, "the death of one worker waited for the other's answer"
+        assert not ray.wait([calls[0].ref], timeout=0)[0], "the death of one worker waited for the other's answer"
         message = str(caught.value)
         assert f"worker 1 (process {process} on node {node}) died during benchmark" in message
         assert "Run the same command again" in message
@@ -269,13 +268,11 @@ def test_a_call_is_named_after_its_stage_and_method_while_it_runs(two_workers: R
         assert named("ray::benchmark")
 
 
-def test_an_address_where_nobody_listens_is_refused_within_seconds(tmp_path: Path) -> None:
+def test_an_address_where_nobody_listens_is_refused_by_the_systems_own_word(tmp_path: Path) -> None:
     # In a process of its own: this one is already a driver.
-    began = time.monotonic()
     result = _run("RayPool(1, batch_rows=8, address='127.0.0.1:9')", home=tmp_path)
-    assert result.stdout.startswith("ClusterError no Ray answers at 127.0.0.1:9")
+    assert result.stdout.startswith("ClusterError no Ray answers at 127.0.0.1:9 (Connection refused)")
     assert result.stdout.count("\n") == 1
-    assert time.monotonic() - began < 30
 
 
 def test_a_pool_without_a_cluster_starts_its_own_and_leaves_no_trace(tmp_path: Path) -> None:
@@ -432,6 +429,6 @@ def _run(code: str, *, home: Path, **variables: str) -> subprocess.CompletedProc
         env={**environment, "HOME": str(home), **variables},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
         check=False,
     )

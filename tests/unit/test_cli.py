@@ -608,7 +608,7 @@ def test_a_polite_stop_says_how_to_continue(recipe_path: Path, number: signal.Si
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     assert run.stdout is not None
-    guard = threading.Timer(120, run.kill)
+    guard = threading.Timer(600, run.kill)
     guard.start()
     # The first line of progress shows that training is under way.
     assert run.stdout.readline().startswith("generation 0/1 train")

@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -114,10 +113,9 @@ def test_a_server_that_nobody_runs_is_noticed_at_once() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    begun = time.monotonic()
-    with pytest.raises(TrackingError, match=f"127.0.0.1:{port} cannot be reached"):
+    # The system's own word, and not that the wait for one was over.
+    with pytest.raises(TrackingError, match=rf"127.0.0.1:{port} cannot be reached \(Connection refused\)"):
         reach.check_reachable(f"http://127.0.0.1:{port}")
-    assert time.monotonic() - begun < reach.REACH_SECONDS + 1
     reach.check_reachable("sqlite:////nowhere/mlflow.db")
 
 
