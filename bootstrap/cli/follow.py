@@ -16,6 +16,7 @@ from bootstrap.cli.progress import PlainProgress
 from bootstrap.cli.render import say
 from bootstrap.errors import RecipeError, TrackingError, WaitTimeout
 from bootstrap.lineage import tracking
+from bootstrap.lineage.reach import check_reachable
 from bootstrap.lineage.text import one_line
 from bootstrap.lineage.watched import Look, WatchedRun
 
@@ -50,7 +51,7 @@ def follow(
     no sign for `SILENT_SECONDS`.
     """
     run_id, uri = located(run, tracking_uri=tracking_uri, store=store)
-    tracking.check_reachable(uri)
+    check_reachable(uri)
     try:
         _follow(run_id, uri, every=every, clock=clock, sleep=sleep)
     except KeyboardInterrupt:

@@ -8,7 +8,6 @@ is over within `START_SECONDS` starts no child. What fails is told once. Left ou
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from bootstrap.cli.publish import niced
 from bootstrap.ledger_records import Generation
 from bootstrap.lineage.live_state import METRICS, Snapshot
 from bootstrap.lineage.tracking import redact
@@ -32,7 +32,7 @@ BEAT_SECONDS = 15.0
 END_SECONDS = 20.0
 """Longest wait for the last post."""
 INTERRUPT_SECONDS = 3.0
-"""The same where the run was interrupted or failed."""
+"""The same where the run was interrupted or failed, or MLflow has failed already."""
 FAILURES = 5
 """Posts that may fail in a row before the child gives up."""
 RESTART_SECONDS = 60.0
@@ -172,9 +172,5 @@ def child_command(root: Path, *, experiment: str | None) -> list[str]:
 
     The tracking URI is in its environment: it can hold a password, and every user can read a process's arguments.
     """
-    nice = shutil.which("nice")
-    return [
-        *([nice, "-n", "10"] if nice else []),
-        *(sys.executable, "-m", "bootstrap.cli.live_child", str(root.absolute())),
-        *((experiment,) if experiment else ()),
-    ]
+    named = (experiment,) if experiment else ()
+    return niced([sys.executable, "-m", "bootstrap.cli.live_child", str(root.absolute()), *named])

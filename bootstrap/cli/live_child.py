@@ -13,8 +13,8 @@ from typing import IO
 
 from bootstrap.cli.live import FAILURES
 from bootstrap.errors import BootstrapError, TrackingError
-from bootstrap.lineage import tracking
 from bootstrap.lineage.live_state import Snapshot
+from bootstrap.lineage.reach import check_reachable
 
 KILLED = "the run's process was killed; the same command goes on from its last checkpoint"
 SILENT_SECONDS = 120.0
@@ -51,7 +51,7 @@ class Newest:
 
 def follow(stream: IO[str], root: Path, *, tracking_uri: str, experiment: str | None) -> None:
     """Post what `stream` says until it ends. Raises TrackingError after `FAILURES` failed posts in a row."""
-    tracking.check_reachable(tracking_uri)
+    check_reachable(tracking_uri)
     from bootstrap.lineage.connection import connected
     from bootstrap.lineage.live import LiveRuns
 

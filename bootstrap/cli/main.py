@@ -51,7 +51,7 @@ Exit codes:
   6    MLflow cannot be reached
   7    a guard of the recipe ended the run; committed generations are kept
   8    a generation made again differs from its record
-  130  stopped by Ctrl-C; the same command continues from there
+  130  stopped by Ctrl-C, SIGTERM or a closed terminal; the same command continues from there
 """
 
 app = typer.Typer(

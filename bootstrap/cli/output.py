@@ -1,4 +1,4 @@
-"""Standard output and standard error whose reader may leave, as `head` does: what is written after that is dropped.
+"""Standard output and standard error whose reader may leave, as `head` and a closed terminal do: the rest is dropped.
 
     main() --- with surviving(): ---> sys.stdout, sys.stderr = Surviving(...) ---> the terminal, a file or a pipe
 
@@ -6,6 +6,7 @@ A command goes on to its end and its own exit code, so `run | head` grows the li
 corrupt store by its code. A command that only follows something ends when `is_read` says that nobody reads.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -29,19 +30,25 @@ class Surviving:
         """Write as the stream does."""
         try:
             return self._stream.write(text)
-        except BrokenPipeError:
-            self._drop()
+        except OSError as error:
+            self._drop(error)
             return len(text)
 
     def flush(self) -> None:
         """Flush as the stream does."""
         try:
             self._stream.flush()
-        except BrokenPipeError:
-            self._drop()
+        except OSError as error:
+            self._drop(error)
 
-    def _drop(self) -> None:
-        """Lead the stream to nowhere; what it has buffered goes there too, so that no later flush fails."""
+    def _drop(self, error: OSError) -> None:
+        """Lead the stream to nowhere; what it has buffered goes there too, so that no later flush fails.
+
+        Raises an `error` that tells something else than that nobody reads.
+        """
+        # A terminal that was closed fails with EIO.
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise error
         self.is_read = False
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())

@@ -1,11 +1,13 @@
 """Publishing beside the run: after a commit, one child process brings MLflow up to date.
 
-    loop --- commit ---> Publisher() --- starts, if none runs ---> `bootstrap lineage --sync --growing` (own process)
+    loop --- commit ---> Publisher() --- starts, if none runs ---> `bootstrap lineage --sync --growing`, niced
     end of run ---> Publisher.finish() waits for it, then for a last one without `--growing`, at most `wait_seconds`
 
-The loop never waits. Each publication publishes everything that is missing, so the next one covers a commit made
-meanwhile; there is no last one where nothing is left to it. A failure is reported once, and the outbox keeps the
-unpublished records. Left out: what is published (`lineage/`).
+The loop never waits, and training has precedence: a child beside it is nicer to others than the workers are. A server
+that is slow or lies costs the run's end seconds, because the child gives up at the first call that takes too long. Each
+publication publishes everything that is missing, so the next one covers a commit made meanwhile; there is no last one
+where nothing is left to it. A failure is reported once, and the outbox keeps the unpublished records. Left out: what is
+published (`lineage/`).
 """
 
 import os
@@ -20,7 +22,7 @@ from typing import Self
 
 from bootstrap.lineage.tracking import redact
 
-WAIT_SECONDS = 300.0
+WAIT_SECONDS = 120.0
 """Longest wait at the end of a run for the last publication."""
 GROWING = ("--growing",)
 """Added to the command while more commits come."""
@@ -34,12 +36,17 @@ def sync_command(
     The tracking URI is not part of it: it can hold a password, and every user can read a process's arguments.
     """
     return [
-        *([nice, "-n", "10"] if (nice := shutil.which("nice")) else []),
         *(python, "-m", "bootstrap", "lineage", "--sync"),
         *("--store", str(root.parent), "--lineage", root.name),
         *("--sample-rollouts", str(sample_rollouts)),
         *(("--experiment", experiment) if experiment else ()),
     ]
+
+
+def niced(command: Sequence[str]) -> list[str]:
+    """Return a command that leaves precedence to the run, its workers included."""
+    nice = shutil.which("nice")
+    return [*((nice, "-n", "10") if nice else ()), *command]
 
 
 class Publisher:
@@ -80,25 +87,26 @@ class Publisher:
         """Note a commit; start publishing unless a child does it already. Returns at once."""
         self.behind = True
         if self._ended():
-            self._start(self.growing)
+            self._start(niced([*self.command, *self.growing]))
 
     def finish(self) -> bool:
         """Publish the rest and wait for it; return whether MLflow is up to date. Warns at most once a run."""
         deadline = time.monotonic() + self.wait_seconds
         complete = self._wait(deadline)
         if complete and (self.behind or not (self.warned or self.is_whole())):
-            self._start()
+            # Nobody is left to give precedence to.
+            self._start(self.command)
             complete = self._wait(deadline)
         if not complete:
             self._stop()
             self._warn(f"it took longer than {self.wait_seconds:g} seconds")
         return complete and not self.warned
 
-    def _start(self, more: Sequence[str] = ()) -> None:
+    def _start(self, command: Sequence[str]) -> None:
         self.behind = False
         # A session of its own: Ctrl-C on the terminal reaches the run, which then stops its child itself.
         self.process = subprocess.Popen(
-            [*self.command, *more],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

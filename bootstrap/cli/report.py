@@ -15,6 +15,7 @@ from bootstrap.cli.target import Target, recall, uri_to_show, without_credential
 from bootstrap.errors import TrackingError
 from bootstrap.lineage import tracking
 from bootstrap.lineage.curves import Curve, ungated
+from bootstrap.lineage.reach import check_reachable
 from bootstrap.store import durable
 from bootstrap.store.ancestry import own_flops
 
@@ -143,7 +144,7 @@ def _publish(reported: Sequence[Reported], figure: "Figure", numbers: str, *, st
     """Show the picture in MLflow beside the lineages; a TrackingError becomes a warning."""
     uri = uri_to_show(reported[0].store, None)
     try:
-        tracking.check_reachable(uri)
+        check_reachable(uri)
         from bootstrap.lineage import comparison
 
         if len(reported) == 1:

@@ -2,12 +2,10 @@
 
 import json
 import os
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from bootstrap import machine
@@ -18,6 +16,7 @@ from bootstrap.cli.notify import Notifier
 from bootstrap.cli.progress import Expected, RowsProgress, progress
 from bootstrap.cli.publish import GROWING, Publisher, sync_command
 from bootstrap.cli.remembered import FILE_NAME, recall_recipe, remember_recipe
+from bootstrap.cli.signals import end_as_on_ctrl_c
 from bootstrap.cli.standing import TellingTheEnd, standing, why_ended
 from bootstrap.cli.stores import committed
 from bootstrap.cli.sync import sync_later, where_to_look
@@ -32,7 +31,8 @@ from bootstrap.evaluation.concerns import concerns
 from bootstrap.ledger_records import Generation, GuardAction
 from bootstrap.lineage import queries, text
 from bootstrap.lineage.outbox import Outbox
-from bootstrap.lineage.tracking import experiment_name, resolve_tracking_uri
+from bootstrap.lineage.reach import BESIDE_A_RUN
+from bootstrap.lineage.tracking import experiment_name, is_remote, resolve_tracking_uri
 from bootstrap.memory import FULLEST, Device
 from bootstrap.planning.overhead import GENERATION
 from bootstrap.planning.plan import LineagePlan, make_plan
@@ -197,7 +197,7 @@ def run_recipe(
 
     GuardStop when a guard ends the run, or ended the last one and `past_guards` is not set.
     """
-    signal.signal(signal.SIGTERM, _stop)
+    end_as_on_ctrl_c()
     recipe, plan = planned(path, overrides, store=store, lineage=lineage, workers=workers, local=local)
     folder = LineageStore(store.absolute() / plan.lineage)
     console = render.console()
@@ -233,7 +233,8 @@ def run_recipe(
             display.say(f"warning: {reason}")
 
         unshown: list[str] = []
-        last, mlflow = recipe.generations.count, {"MLFLOW_TRACKING_URI": tracking_uri}
+        last = recipe.generations.count
+        mlflow = {**BESIDE_A_RUN, **os.environ, "MLFLOW_TRACKING_URI": tracking_uri}
         notifier = Notifier(recipe.notify, lineage=plan.lineage, warn=warn_beside)
         live = (
             Live(
@@ -256,7 +257,9 @@ def run_recipe(
                 is_whole=lambda: outbox.drawn() == len(folder.ledger.paths()),
                 environment=mlflow,
             ) as publisher,
-            TellingTheEnd(live, notifier, why=lambda: _why_ended(folder, committed_before)),
+            TellingTheEnd(
+                live, notifier, why=lambda: _why_ended(folder, committed_before), is_away=lambda: publisher.warned
+            ),
         ):
             watch = Watch(
                 display,
@@ -315,8 +318,10 @@ def run_recipe(
                     warn_beside(reason)
                 watch.look()
     render.print_lineage(folder, with_final=False)
-    where = where_to_look(folder, tracking_uri=tracking_uri, experiment=tracking.experiment)
-    render.say(f"see it in MLflow: {where}")
+    # A database that has failed is not waited for again.
+    if is_remote(tracking_uri) or not publisher.warned:
+        where = where_to_look(folder, tracking_uri=tracking_uri, experiment=tracking.experiment)
+        render.say(f"see it in MLflow: {where}")
     entries = folder.ledger.read()
     added = entries[len(committed_before) :]
     render.say(split(time.monotonic() - BEGAN, start_up=start_up, publishing=publishing, added=added))
@@ -389,8 +394,3 @@ def environment() -> dict[str, str]:
     if commit := git_commit():
         found["git_commit"] = commit
     return found
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    """End the run on SIGTERM (Ray's, a container's) as on Ctrl-C: workers and locks are released."""
-    raise KeyboardInterrupt

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from bootstrap import local_server
 from bootstrap.cli.export import model_files
 from bootstrap.cli.remembered import recall_recipe
 from bootstrap.cli.render import say
+from bootstrap.cli.signals import end_as_on_ctrl_c
 from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import RecipeError, WorkerError
 from bootstrap.lineage import samples
@@ -71,7 +71,7 @@ def serve_until_stopped(
     shown = samples.greedy(store, node)
     prompt = shown[0]["prompt"] if shown else "..."
     say(f"starting {chosen} with {model} ...")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_as_on_ctrl_c()
     try:
         with (
             tempfile.TemporaryDirectory(prefix="bootstrap-serve-") as place,

@@ -77,11 +77,19 @@ def why_ended(entries: Sequence[Entry], stopped: Generation | None) -> tuple[str
 class TellingTheEnd:
     """Tells MLflow's live page and the notified address when the block ends, and why.
 
-    `why`: the reason where the block ends by itself, and whether that is the run's end.
+    `why`: the reason where the block ends by itself, and whether that is the run's end; `is_away`: whether MLflow has
+    failed, so that it is not waited for again.
     """
 
-    def __init__(self, live: Live | None, notifier: Notifier, *, why: Callable[[], tuple[str, bool]]) -> None:
-        self._live, self._notifier, self._why = live, notifier, why
+    def __init__(
+        self,
+        live: Live | None,
+        notifier: Notifier,
+        *,
+        why: Callable[[], tuple[str, bool]],
+        is_away: Callable[[], bool],
+    ) -> None:
+        self._live, self._notifier, self._why, self._is_away = live, notifier, why, is_away
 
     def __enter__(self) -> Self:
         return self
@@ -96,5 +104,5 @@ class TellingTheEnd:
             told = redact(" ".join(str(error).split()))[:REASON_CHARACTERS]
             reason = f"failed: {told or kind.__name__}"
         if self._live is not None:
-            self._live.finish(reason, seconds=seconds)
+            self._live.finish(reason, seconds=INTERRUPT_SECONDS if self._is_away() else seconds)
         self._notifier.finish(reason, succeeded=succeeded, seconds=seconds)

@@ -6,6 +6,7 @@ from bootstrap.cli.command import command
 from bootstrap.cli.target import Target, recall, uri_to_publish, uri_to_show, without_credentials
 from bootstrap.lineage import places, tracking
 from bootstrap.lineage.outbox import Outbox, Receipt
+from bootstrap.lineage.reach import check_reachable
 from bootstrap.store import index
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -32,7 +33,7 @@ def sync_lineage(
     last = recall(store) or Target()
     experiment = experiment or last.experiment
     # A server that is down is reported at once, before MLflow takes its seconds to load.
-    tracking.check_reachable(uri)
+    check_reachable(uri)
     from bootstrap.lineage.live import settle
     from bootstrap.lineage.publisher import publish
 

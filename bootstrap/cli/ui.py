@@ -4,13 +4,13 @@ pages     of every lineage, wherever it is published
 MLflow    for the databases of the lineages; a tracking server is up already, and its pages are printed
 """
 
-import signal
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 from bootstrap.cli.command import command
 from bootstrap.cli.render import say
+from bootstrap.cli.signals import end_as_on_ctrl_c
 from bootstrap.cli.stores import lineages, no_lineage
 from bootstrap.cli.sync import lineage_page, sync_later
 from bootstrap.cli.target import Target, own_database, recall, uri_to_show, without_credentials
@@ -37,7 +37,7 @@ def serve_until_stopped(store: Path, *, port: int, tracking_uri: str | None = No
     # A taken port is told before anything else is done.
     port = free_port(port) if databases else port
     pages = {lineage.root.name: _served(lineage, uri) for lineage, uri in targets.items()}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_as_on_ctrl_c()
     try:
         with serve_pages(pages, port=free_port_near(port)) as shown:
             for name in pages:

@@ -137,7 +137,10 @@ def task_name(method: str) -> str:
 
 
 def worker_environment() -> Mapping[str, str]:
-    """Return a worker's environment variables: one thread, and the driver's setting for the model hub."""
+    """Return a worker's environment variables: one thread, the driver's priority, its setting for the model hub.
+
+    Ray's own niceness of workers, 15, would give the publisher beside the run precedence over training.
+    """
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     kept = {name: os.environ[name] for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if name in os.environ}
-    return {**one_thread, "TOKENIZERS_PARALLELISM": "false", **kept}
+    return {**one_thread, "RAY_worker_niceness": "0", "TOKENIZERS_PARALLELISM": "false", **kept}

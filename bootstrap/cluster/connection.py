@@ -10,11 +10,14 @@ import re
 import secrets
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import psutil
 import ray
+from ray._private import ray_constants
 from ray.exceptions import AuthenticationError
 from ray.job_config import JobConfig
 
@@ -88,17 +91,19 @@ def _join(address: str) -> None:
 
 def start(address: str, **options: Any) -> None:
     """Make this process a driver of the Ray at `address`; `local` starts a private one. Raises ClusterError."""
-    if address == "local":
+    is_private = address == "local"
+    if is_private:
         require_usable_folder(os.environ, pid=os.getpid())
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, job_config=_job(), **options)
+        with _on_loopback() if is_private else nullcontext(), _deaf_to_hang_up():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, job_config=_job(), **options)
     except Exception as error:
         # Ray raises the plain Exception where its processes do not start in time; any other type is a defect of ours.
         if type(error) is not Exception and not isinstance(error, _REFUSALS):
             raise
         where, remedy = f"Ray at {address} refuses this driver", _CONNECT_REMEDY
-        if address == "local":
+        if is_private:
             where, remedy = "Ray did not start on this machine", _START_REMEDY
         raise ClusterError(f"{where}: {first_line(error)}; {remedy}") from error
     # Ray installs a handler that exits at once; an earlier handler saves first.
@@ -113,6 +118,40 @@ def _job() -> JobConfig:
     of its own, from which its workers have this program.
     """
     return JobConfig(_client_job="PYTHONSAFEPATH" in os.environ and "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ)
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a Ray that starts inside the block listen on 127.0.0.1 alone.
+
+    Ray refuses that address from its caller and takes it where it knows that there are no other machines, as on macOS:
+    this variable says so to the processes that it starts, and the constant to this one, which read the variable when it
+    imported Ray.
+    """
+    name, before = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
+    variable = os.environ.get(name)
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        del os.environ[name]
+        if variable is not None:
+            os.environ[name] = variable
+
+
+@contextmanager
+def _deaf_to_hang_up() -> Iterator[None]:
+    """Let the processes that start inside the block inherit that SIGHUP is held back.
+
+    A closed terminal then reaches the driver alone, which ends them in order.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _REFUSALS = (AuthenticationError, OSError, RuntimeError, ValueError)

@@ -7,6 +7,7 @@
     worker, `apply`      all gradients of the update  none of its own: the driver's wait covers the whole chain
     driver, `host`       a place and a loaded model   wait_seconds -> WaitTimeout with resources asked and free
     driver, `judge`      a hosted verifier's answers  wait_seconds per round -> WaitTimeout
+    all of these         Ray's own processes          `vital.py` asks every few seconds -> ClusterError
 
 Actors belong to the driver and die with it, however it dies. None is detached and none restarts, because only a worker
 holds its weights: the driver recovers from its last checkpoint. A worker's own errors travel as values (`actors.py`)
@@ -54,6 +55,7 @@ from bootstrap.cluster.actors import (
 from bootstrap.cluster.connection import connect, first_line, last_line
 from bootstrap.cluster.progress import BEAT_SECONDS, Pulses
 from bootstrap.cluster.telemetry import RayTelemetry
+from bootstrap.cluster.vital import Vital
 from bootstrap.config import verifiers
 from bootstrap.config.answers import Judges
 from bootstrap.errors import ClusterError, LineageLocked, WaitTimeout, WorkerError
@@ -145,9 +147,11 @@ class RayPool(Pool):
         self.places: list[tuple[int, str]] = []
         """Process id and node address of each worker."""
         self._initialised = False
+        self._vital: Vital | None = None
         with ExitStack() as undo:
             undo.callback(self.close)
             self._private, self._initialised = connect(address, cpus=size * cpus_per_worker)
+            self._vital = Vital()
             if lineage is not None and not self._private:
                 self._take_lock(lineage)
             self.telemetry = RayTelemetry(store=self._store, lineage=self._lineage)
@@ -190,6 +194,7 @@ class RayPool(Pool):
         # Ray resolves references among top-level arguments from worker to worker, past the driver.
         plain = [argument.ref if isinstance(argument, _Call) else argument for argument in args]
         needs = tuple(argument for argument in args if isinstance(argument, _Call))
+        self._require_ray(method)
         call = self._actors[worker].call.options(name=task_name(method))
         return _Call(ref=call.remote(method, *plain), worker=worker, method=method, needs=needs)
 
@@ -198,6 +203,7 @@ class RayPool(Pool):
             with self.telemetry.waiting(what):
                 results = self._results(handles, what)
         except RayError as error:
+            self._require_ray(what)
             raise self._translated(error, what, self._lowered(error, handles)) from error
         for call, result in zip(handles, results, strict=True):
             if isinstance(result, Told):
@@ -213,12 +219,14 @@ class RayPool(Pool):
         looked = set[int]()
         while True:
             left = min(moved.values()) + self.wait_seconds - time.monotonic()
+            self._require_ray(what)
             try:
                 return ray.get(
                     [call.ref for call in calls], timeout=max(min(self._slice, self.wait_seconds, left), 0.05)
                 )
             except GetTimeoutError:
-                pass
+                # What follows asks the GCS, which Ray waits for longer than this pool does.
+                self._require_ray(what)
             late, now = self._holding_up(calls), time.monotonic()
             busy = {call.worker for call in late}
             # The first look at a worker says where its count stands, which may be old.
@@ -232,6 +240,7 @@ class RayPool(Pool):
                 raise WaitTimeout(self._overdue(still, what))
 
     def share(self, value: Any) -> Any:
+        self._require_ray("sharing data with the workers")
         return ray.put(value)
 
     def host(self, settings: verifiers.Verifier) -> Verifier:
@@ -278,25 +287,42 @@ class RayPool(Pool):
         """End a hosted verifier's process."""
         if actor in self._hosts:
             self._hosts.remove(actor)
-            ray.kill(actor)
+            self._kill(actor)
 
     def release(self) -> None:
         for actor in (*self._actors, *self._hosts):
-            ray.kill(actor)
+            self._kill(actor)
         self._actors, self._hosts = [], []
 
     def close(self) -> None:
         """End the workers; leave the cluster if this pool joined it, or end a private Ray. May be repeated."""
         self.release()
         if self._lock is not None:
-            ray.kill(self._lock)
+            self._kill(self._lock)
             self._lock = None
         self.telemetry.close()
         self.telemetry = Telemetry()
         if self._initialised:
             self._initialised = False
-            self._pulses.forget()
+            if not self._is_dead():
+                self._pulses.forget()
             ray.shutdown()
+        if self._vital is not None:
+            self._vital.close()
+            self._vital = None
+
+    def _kill(self, actor: Any) -> None:
+        """End an actor, unless its Ray is dead, and it with that."""
+        if not self._is_dead():
+            ray.kill(actor)
+
+    def _is_dead(self) -> bool:
+        return self._vital is not None and bool(self._vital.dead())
+
+    def _require_ray(self, what: str) -> None:
+        """Raise ClusterError if a process of Ray's that this driver lives by is dead."""
+        assert self._vital is not None, "the pool is closed"
+        self._vital.require(what, remedy=REMEDY.capitalize())
 
     def _take_lock(self, lineage: str) -> None:
         """Hold the lineage on the whole cluster. Raises LineageLocked, naming the owner."""

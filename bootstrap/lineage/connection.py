@@ -19,10 +19,11 @@ from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.tracking._tracking_service import utils
 
-from bootstrap.errors import BootstrapError, TrackingError
+from bootstrap.errors import BootstrapError, TrackingError, system_reason
 from bootstrap.lineage import places, tracking
+from bootstrap.lineage.reach import CALL_SECONDS
 
-_BOUNDS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+_BOUNDS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(CALL_SECONDS), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 """Defaults, so that an unreachable server costs seconds; values in the environment take precedence."""
 
 
@@ -41,6 +42,10 @@ def connected(tracking_uri: str) -> Iterator[None]:
     except BootstrapError:
         raise
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, ImportError, OSError) as error:
+        if isinstance(error, OSError) and error.filename:
+            raise TrackingError(
+                f"MLflow's files cannot be written: {error.filename} ({system_reason(error)}); make room for them there"
+            ) from error
         # MLflow's message may quote the address with its password. Redacted before cutting: half a secret is a secret.
         reason = tracking.redact(" ".join(str(error).split()))[:300]
         raise TrackingError(f"MLflow refused or could not be reached ({type(error).__name__}: {reason})") from error
@@ -52,6 +57,11 @@ def active_experiment(client: MlflowClient, name: str, *, otherwise: str = "") -
     `otherwise`: the end of that error's remedy.
     """
     found = client.get_experiment_by_name(name)
+    if found is not None and not found.experiment_id:
+        raise TrackingError(
+            f"MLflow at {tracking.public(client.tracking_uri)} answers with an empty object where an experiment is "
+            "asked for: the address leads to something else, or the server is broken"
+        )
     if found is not None and found.lifecycle_stage != "active":
         address = shlex.quote(tracking.public(client.tracking_uri))
         raise TrackingError(

@@ -67,7 +67,7 @@ def follow(tracking_uri: str) -> None:
         # A link, which a copy of the store has too: the database is another store's, or a person keeps it elsewhere.
         return
     try:
-        with closing(_opened(path)) as database:
+        with closing(opened(path)) as database:
             if not _former(database, path.parent):
                 return
             # The lock on the database is the lock of this change: whoever comes second finds nothing to do.
@@ -172,10 +172,13 @@ def _came_along(rest: str, folder: Path, *, is_address: bool) -> bool:
     )
 
 
-def _opened(path: Path) -> sqlite3.Connection:
-    """Open an existing database; transactions begin and end where they are written."""
+def opened(path: Path, *, seconds: float = WAIT_SECONDS) -> sqlite3.Connection:
+    """Open an existing database; transactions begin and end where they are written.
+
+    `seconds`: longest wait for another process that writes to it.
+    """
     return sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode=rw", uri=True, timeout=WAIT_SECONDS, isolation_level=None
+        f"file:{quote(str(path.absolute()))}?mode=rw", uri=True, timeout=seconds, isolation_level=None
     )
 
 

@@ -52,6 +52,7 @@ from bootstrap.lineage.datasets import Data
 from bootstrap.lineage.live import adopt, look_up
 from bootstrap.lineage.outbox import Models, Outbox, Receipt
 from bootstrap.lineage.pages import Pages
+from bootstrap.lineage.reach import check_reachable
 from bootstrap.lineage.registry import Registry
 from bootstrap.lineage.shown import NEWEST, PublishedRuns, model_name
 from bootstrap.lineage.text import one_line
@@ -105,7 +106,7 @@ def publish(
         )
     name = tracking.experiment_name(named, experiment)
     outbox = Outbox(root, tracking_uri=tracking_uri, experiment=name)
-    tracking.check_reachable(tracking_uri)
+    check_reachable(tracking_uri)
     with connected(tracking_uri), _alone(outbox.folder):
         return _Publisher(
             store,

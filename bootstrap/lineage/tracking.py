@@ -1,21 +1,18 @@
 """The tracking store's address, and links to MLflow's pages. Imports no MLflow.
 
 A tracking URI may contain a user name and password. Links are made without them, and every message that may quote the
-address passes `redact`. Left out: connections to the store (`connection.py`), and starting a server (`server.py`).
+address passes `redact`. Left out: whether it answers (`reach.py`), connections to it
+(`connection.py`), and starting a server (`server.py`).
 """
 
 import os
 import re
-import urllib.request
 from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
-from bootstrap import lookups
-from bootstrap.errors import RecipeError, TrackingError, system_reason
+from bootstrap.errors import RecipeError
 from bootstrap.store.names import ARTIFACTS_FOLDER, DATABASE
 
-REACH_SECONDS = 3.0
-"""Longest wait for a tracking server to accept a connection, including the look-up of its name."""
 HTML_PATH = "lineage/lineage.html"
 """Path of the lineage page among the artifacts of the lineage's run."""
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -38,7 +35,7 @@ def resolve_tracking_uri(uri: str | None, store: Path) -> str:
     """
     place = "tracking.uri" if uri or not os.environ.get("MLFLOW_TRACKING_URI") else "MLFLOW_TRACKING_URI"
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or database_uri(Path(store) / DATABASE)
-    parts = _split(uri, place=place)
+    parts = check_address(uri, place=place)
     scheme, separator, rest = uri.partition("://")
     if separator and (is_remote(uri) or scheme.partition("+")[0] in _DATABASES):
         if scheme == "sqlite" and not rest.startswith("//"):
@@ -86,25 +83,6 @@ def experiment_name(lineage: str, experiment: str | None) -> str:
     return experiment or f"bootstrap/{lineage}"
 
 
-def check_reachable(tracking_uri: str) -> None:
-    """Raise TrackingError within `REACH_SECONDS` if the tracking server accepts no connection; databases pass.
-
-    Raises RecipeError if the address's host and port cannot be read.
-    """
-    if not is_remote(tracking_uri):
-        return
-    parts = _split(tracking_uri, place="tracking.uri")
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    if parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
-        return
-    try:
-        lookups.reach(host, port, seconds=REACH_SECONDS)
-    except (OSError, UnicodeError) as error:
-        reason = system_reason(error)
-        shown = f"[{host}]" if ":" in host else host
-        raise TrackingError(f"MLflow at {shown}:{port} cannot be reached ({reason})") from error
-
-
 def public(uri: str) -> str:
     """Return an address without user name and password."""
     try:
@@ -119,7 +97,7 @@ def redact(text: str) -> str:
     return _SECRET.sub(r"\1***", _USER.sub("", text))
 
 
-def _split(uri: str, *, place: str) -> SplitResult:
+def check_address(uri: str, *, place: str) -> SplitResult:
     """Return an address's parts. Raises RecipeError naming the setting `place` if host or port cannot be read."""
     try:
         parts = urlsplit(uri)

@@ -23,6 +23,7 @@ from bootstrap.ledger_records import Annotations, Generation
 from bootstrap.reading import MAX_JSON_BYTES, Folder, Root, parsed
 from bootstrap.records import Record
 from bootstrap.store import durable
+from bootstrap.store.lock import require_lock
 
 FOLDER_NAME = "ledger"
 NO_PREVIOUS = "0" * 64
@@ -51,11 +52,12 @@ class Ledger:
         """Commit `generation` as the next record, durable once this returns.
 
         Of the existing records it opens the newest alone, so that a commit costs the same however long the ledger is;
-        a run reads the whole ledger when it starts. Raises AccountingMismatch; StoreError if its number is not the next
-        one (another driver has committed it) or the record cannot be written; StoreCorrupt if a record is missing or
-        the newest one is broken.
+        a run reads the whole ledger when it starts. Raises AccountingMismatch; LineageLocked if this process's lock on
+        the lineage was removed or replaced; StoreError if its number is not the next one (another driver has committed
+        it) or the record cannot be written; StoreCorrupt if a record is missing or the newest one is broken.
         """
         check_accounting(generation)
+        require_lock(self.folder.parent)
         head = self.head()
         committed = 0 if head is None else head.generation.number + 1
         if generation.number != committed:

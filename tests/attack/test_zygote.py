@@ -52,10 +52,11 @@ def test_killing_the_zygote_amid_a_job_costs_only_time(sandbox: Sandbox) -> None
     outcomes = []
     runner = threading.Thread(target=lambda: outcomes.extend(sandbox.run([SLOW])))
     runner.start()
-    while len(descendants(os.getpid())) <= len(before):
+    # On a busy machine the job may be over before it is seen; then the kill comes after it.
+    while len(descendants(os.getpid())) <= len(before) and runner.is_alive():
         time.sleep(0.001)
     os.kill(before[0], signal.SIGKILL)
-    runner.join(timeout=30)
+    runner.join(timeout=300)
     assert [(outcome.ending, outcome.values) for outcome in outcomes] == [(Ending.DONE, (9,))]
     assert len(wait_for_rest(len(before))) == len(before)
 

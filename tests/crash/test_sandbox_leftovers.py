@@ -68,19 +68,20 @@ def test_when_the_owner_is_killed_everything_dies_with_it(level: Level) -> None:
         f"sandbox = Sandbox(level=Level({level.value!r}))\n"
         "jobs = [ScriptJob(code='while True: pass')] * 2\n"
         "threading.Thread(target=sandbox.run, args=(jobs,), daemon=True).start()\n"
-        "time.sleep(0.5)\nprint(*family(os.getpid()), flush=True)\ntime.sleep(60)"
+        # Two zygotes with a child each, at the least.
+        "while len(found := family(os.getpid())) < 5: time.sleep(0.05)\n"
+        "print(*found, flush=True)\ntime.sleep(600)"
     )
     owner = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
     )
     assert owner.stdout is not None
     family = [int(number) for number in owner.stdout.readline().split()]
-    # Two zygotes with a child each, at the least.
     assert len(family) >= 5
     owner.send_signal(signal.SIGKILL)
     owner.wait()
     owner.stdout.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (alive := [pid for pid in family if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert alive == []

@@ -17,7 +17,7 @@ from bootstrap.store.verify import verify
 
 pytestmark = pytest.mark.training
 
-DEADLINE = 120.0
+DEADLINE = 600.0
 
 
 def command(recipe: Path, store: Path) -> list[str]:

@@ -23,7 +23,7 @@ from bootstrap.store.lineage_store import LineageStore
 
 pytestmark = [pytest.mark.torch, pytest.mark.training]
 
-START_SECONDS = 90
+START_SECONDS = 600
 
 
 @pytest.fixture(scope="module")

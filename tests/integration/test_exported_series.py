@@ -41,7 +41,7 @@ DASHBOARDS = sorted((Path(__file__).parents[2] / "infra" / "grafana" / "dashboar
 LINE = re.compile(r"(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 NAME = re.compile(r"\bray_\w+")
-SECONDS = 120
+SECONDS = 600
 OTHER = r"gr\\xf6\\xdfe"
 """The second lineage's name: Ray knows ASCII alone, and Prometheus doubles backslashes."""
 LAST = {*((name, "watched") for name in series()), ("ray_bootstrap_errors_total", OTHER)}

@@ -24,7 +24,7 @@ from bootstrap.scoring.verifier import Answer, Judgement, Tools
 
 pytestmark = [pytest.mark.torch, pytest.mark.training]
 
-START_SECONDS = 90
+START_SECONDS = 600
 VERDICT = ("VERDICT:", " EQUAL")
 """The reply that is taught, one token each."""
 ANSWER = Answer(prompt="2+2=", text="four", reference="4")

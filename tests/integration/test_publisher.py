@@ -6,7 +6,6 @@ import shutil
 import socket
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -440,28 +439,14 @@ def test_a_run_that_no_record_stands_for_does_not_stay_running(fresh: tuple[Path
     assert client.get_run(stray).info.status == "KILLED"
 
 
-def test_an_unreachable_server_costs_seconds_and_loses_nothing(fresh: tuple[Path, str]) -> None:
+def test_an_unreachable_server_is_told_at_once_and_loses_nothing(fresh: tuple[Path, str]) -> None:
     root, uri = fresh
     with socket.socket() as benchmark:
         benchmark.bind(("127.0.0.1", 0))
         port = benchmark.getsockname()[1]
-    begun = time.monotonic()
-    with pytest.raises(TrackingError, match="cannot be reached"):
+    with pytest.raises(TrackingError, match=r"cannot be reached \(Connection refused\)"):
         put(root, f"http://127.0.0.1:{port}")
-    assert time.monotonic() - begun < 5
     assert put(root, uri) == [0, 1, 2, 3]
-
-
-def test_a_server_that_never_answers_is_given_up(fresh: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        begun = time.monotonic()
-        with pytest.raises(TrackingError):
-            put(fresh[0], f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert time.monotonic() - begun < 20
 
 
 def test_a_broken_weights_file_is_the_stores_fault_and_is_not_spread(fresh: tuple[Path, str]) -> None:

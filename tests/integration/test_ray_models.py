@@ -91,7 +91,7 @@ with RayPool(1, batch_rows=8, wait_seconds=120) as pool:
     [found] = hosted.judge([Answer(prompt="Really?", text="yes", reference="")])
     print(found.reward)
     print(actors() - before)
-deadline = time.monotonic() + 30
+deadline = time.monotonic() + 300
 while actors() > before and time.monotonic() < deadline:
     time.sleep(0.1)
 print(actors() - before)

@@ -181,13 +181,12 @@ def test_a_defect_in_a_worker_keeps_its_type(two_workers: RayPool) -> None:
 
 def test_a_killed_worker_is_named_and_the_remedy_given(ray_cluster: None) -> None:
     with RayPool(2, batch_rows=BATCH_ROWS, wait_seconds=120) as pool:
-        calls = [pool.start(worker, "benchmark", 60.0) for worker in range(2)]
+        calls = [pool.start(worker, "benchmark", 600.0) for worker in range(2)]
         process, node = pool.places[1]
         os.kill(process, signal.SIGKILL)
-        began = time.monotonic()
         with pytest.raises(WorkerError) as caught:
             pool.wait(calls, what="benchmark")
-        assert time.monotonic() - began < 30, "the death of one worker waited for the other's answer"
+        assert not ray.wait([calls[0].ref], timeout=0)[0], "the death of one worker waited for the other's answer"
         message = str(caught.value)
         assert f"worker 1 (process {process} on node {node}) died during benchmark" in message
         assert "Run the same command again" in message
@@ -269,24 +268,29 @@ def test_a_call_is_named_after_its_stage_and_method_while_it_runs(two_workers: R
         assert named("ray::benchmark")
 
 
-def test_an_address_where_nobody_listens_is_refused_within_seconds(tmp_path: Path) -> None:
+def test_an_address_where_nobody_listens_is_refused_by_the_systems_own_word(tmp_path: Path) -> None:
     # In a process of its own: this one is already a driver.
-    began = time.monotonic()
     result = _run("RayPool(1, batch_rows=8, address='127.0.0.1:9')", home=tmp_path)
-    assert result.stdout.startswith("ClusterError no Ray answers at 127.0.0.1:9")
+    assert result.stdout.startswith("ClusterError no Ray answers at 127.0.0.1:9 (Connection refused)")
     assert result.stdout.count("\n") == 1
-    assert time.monotonic() - began < 30
 
 
 def test_a_pool_without_a_cluster_starts_its_own_and_leaves_no_trace(tmp_path: Path) -> None:
     result = _run(
         """
 import os, signal, sys
+import psutil
 signal.signal(signal.SIGTERM, lambda *_: None)
 mine = signal.getsignal(signal.SIGTERM)
 with RayPool(1, batch_rows=8, wait_seconds=120) as pool:
     print(len(pool.build(ScratchModel(hidden_size=8, num_heads=1), '01', seed=0)))
     print(signal.getsignal(signal.SIGTERM) is mine)
+    driver, worker = psutil.Process(), psutil.Process(pool.places[0][0])
+    all = [driver, *driver.children(recursive=True)]
+    places = [c.laddr.ip for p in all for c in p.net_connections("inet") if c.status == "LISTEN"]
+    print(len(places) > 5, *sorted({place.removeprefix("::ffff:") for place in places}))
+    held = int(open(f"/proc/{worker.pid}/status").read().split("SigBlk:")[1].split()[0], 16)
+    print(worker.nice() - driver.nice(), held >> signal.SIGHUP - 1 & 1, signal.pthread_sigmask(signal.SIG_BLOCK, []))
 import ray
 print(ray.is_initialized(), 'torch' in sys.modules, os.environ['RAY_AUTH_MODE'])
 RayPool(1, batch_rows=8, gpus_per_worker=9)
@@ -294,9 +298,43 @@ RayPool(1, batch_rows=8, gpus_per_worker=9)
         home=tmp_path,
     )
     lines = result.stdout.splitlines()
-    assert lines[:3] == ["64", "True", "False False token"], result.stderr
-    assert lines[3].startswith("ClusterError 1 worker(s) with 9 GPU each do not fit on this machine")
+    assert lines[:2] == ["64", "True"], result.stderr
+    assert lines[2] == "True 127.0.0.1", "what listens, listens on loopback alone"
+    assert lines[3] == "0 1 set()", "workers go before what is nice, and a closed terminal does not reach them"
+    assert lines[4] == "False False token"
+    assert lines[5].startswith("ClusterError 1 worker(s) with 9 GPU each do not fit on this machine")
     assert not (tmp_path / ".ray").exists()
+
+
+def test_a_raylet_that_died_ends_the_run_with_its_own_error_and_exit_code(tmp_path: Path) -> None:
+    # Ray itself ends a driver that shares data then, with exit code 1.
+    result = _run(
+        """
+import sys
+import psutil
+with RayPool(1, batch_rows=8, wait_seconds=120) as pool:
+    call = pool.start(0, "benchmark", 600.0)
+    [raylet] = [p for p in psutil.Process().children(recursive=True) if p.name() == "raylet"]
+    raylet.kill()
+    raylet.wait()
+    for use in (lambda: pool.share(b"x" * 10**6), lambda: pool.wait([call], what="benchmark")):
+        try:
+            use()
+        except ClusterError as error:
+            print("told", error)
+    try:
+        pool.start(0, "fingerprint")
+    except ClusterError as error:
+        end = error.exit_code
+sys.exit(end)
+""",
+        home=tmp_path,
+    )
+    assert result.returncode == 5, result.stdout + result.stderr
+    share, wait = [line for line in result.stdout.splitlines() if line.startswith("told")]
+    assert share.startswith("told the raylet, a process of Ray's that this run lives by, died during sharing data")
+    assert "died during benchmark, and the workers with it" in wait
+    assert wait.endswith("Run the same command again: it continues from the last checkpoint")
 
 
 def test_a_ray_that_cannot_write_its_files_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -391,6 +429,6 @@ def _run(code: str, *, home: Path, **variables: str) -> subprocess.CompletedProc
         env={**environment, "HOME": str(home), **variables},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
         check=False,
     )

@@ -21,7 +21,7 @@ from bootstrap.store.lineage_store import LineageStore
 
 pytestmark = [pytest.mark.torch, pytest.mark.training]
 
-START_SECONDS = 120
+START_SECONDS = 600
 
 
 @pytest.fixture(scope="module")

@@ -73,6 +73,6 @@ def arena_at(level: Level, scene: Scene, *, processes: int = 1) -> Iterator[Aren
 def at_rest() -> dict[int, str]:
     """Return the processes below this one when their number no longer falls."""
     left = descendants(os.getpid())
-    while len(fewer := wait_for_rest(len(left) - 1, seconds=0.2)) < len(left):
+    while len(fewer := wait_for_rest(len(left) - 1, seconds=0.5)) < len(left):
         left = fewer
     return left

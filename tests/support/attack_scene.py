@@ -298,7 +298,7 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def wait_for_rest(count: int, *, seconds: float = 5.0) -> dict[int, str]:
+def wait_for_rest(count: int, *, seconds: float = 60.0) -> dict[int, str]:
     """Return the processes below this one as soon as at most `count` are left, or after some seconds."""
     deadline = time.monotonic() + seconds
     while len(left := descendants(os.getpid())) > count and time.monotonic() < deadline:

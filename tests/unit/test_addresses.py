@@ -12,7 +12,7 @@ from support.chat_server import drip_server
 from bootstrap import lookups
 from bootstrap.cluster import connection, job_client
 from bootstrap.errors import ClusterError, TrackingError
-from bootstrap.lineage import tracking
+from bootstrap.lineage import reach, tracking
 
 
 @pytest.fixture
@@ -147,9 +147,9 @@ def test_a_cluster_whose_name_is_not_resolved_is_given_up(
 def test_a_tracking_server_whose_name_is_not_resolved_is_given_up(
     monkeypatch: pytest.MonkeyPatch, stuck_resolver: list[str]
 ) -> None:
-    monkeypatch.setattr(tracking, "REACH_SECONDS", 0.2)
+    monkeypatch.setattr(reach, "REACH_SECONDS", 0.2)
     with pytest.raises(TrackingError, match=r"mlflow.invalid:5000 cannot be reached \(no answer within 0.2 s\)"):
-        tracking.check_reachable("http://mlflow.invalid:5000")
+        reach.check_reachable("http://mlflow.invalid:5000")
     assert stuck_resolver == ["asked"], "the resolver has not come back"
 
 
@@ -171,7 +171,7 @@ def test_a_tracking_server_is_named_with_its_brackets(connected: list[tuple[str,
         pytest.raises(TrackingError, match=r"MLflow at \[fd00::1\]:5000 cannot be reached"),
     ):
         patch.setenv("NO_PROXY", "fd00::1")
-        tracking.check_reachable("http://[fd00::1]:5000")
+        reach.check_reachable("http://[fd00::1]:5000")
     assert connected == [("fd00::1", 5000)]
 
 

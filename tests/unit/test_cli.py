@@ -585,7 +585,7 @@ def test_a_git_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.training
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_polite_stop_says_how_to_continue(recipe_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "bootstrap", "run", str(recipe_path), "base.steps.0.updates=100000", "--local"]
     run = subprocess.Popen(
@@ -595,10 +595,10 @@ def test_a_polite_stop_says_how_to_continue(recipe_path: Path, number: signal.Si
         text=True,
         env=environ(),
         # A test suite started in the background ignores Ctrl-C, and its children would inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     assert run.stdout is not None
-    guard = threading.Timer(120, run.kill)
+    guard = threading.Timer(600, run.kill)
     guard.start()
     # The first line of progress shows that training is under way.
     assert run.stdout.readline().startswith("generation 0/1 train")

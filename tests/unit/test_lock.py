@@ -11,9 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support import lineage_factory
 
 from bootstrap.errors import LineageLocked, StoreError
-from bootstrap.store.lock import LOCK_NAME, lineage_lock
+from bootstrap.ledger_records import GenerationOutcome
+from bootstrap.store import durable
+from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.lock import LOCK_NAME, lineage_lock, require_lock
 
 HOLDER = """
 import sys, time
@@ -133,3 +137,68 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path):
         lineage_lock(tmp_path / "file" / "x"),
     ):
         pass
+
+
+def test_a_driver_whose_lock_was_removed_commits_nothing_more_and_loses_nothing(tmp_path: Path):
+    lineage_factory.build(tmp_path / "addition", plan=())
+    store = LineageStore(tmp_path / "addition")
+    with lineage_lock(store.root):
+        (store.root / LOCK_NAME).unlink()
+        with pytest.raises(LineageLocked, match="was removed or replaced while it ran") as caught:
+            lineage_factory.grow(store, outcome=GenerationOutcome.PROMOTED)
+        assert caught.value.owner is None
+    assert [entry.generation.number for entry in store.ledger.read()] == [0]
+    with lineage_lock(store.root):
+        lineage_factory.grow(store, outcome=GenerationOutcome.PROMOTED)
+    assert [entry.generation.number for entry in store.ledger.read()] == [0, 1]
+
+
+def test_of_two_drivers_that_a_removed_lock_let_in_the_second_goes_on_and_the_first_is_told_of_it(tmp_path: Path):
+    with lineage_lock(tmp_path):
+        (tmp_path / LOCK_NAME).unlink()
+        with holder(tmp_path) as (process, _):
+            with pytest.raises(LineageLocked, match=f"replaced by that of process {process.pid} on host") as caught:
+                require_lock(tmp_path)
+            assert f"process {process.pid} " in caught.value.owner
+            # The second one's lock counts: a third is refused.
+            with pytest.raises(LineageLocked, match=f"{process.pid}"), lineage_lock(tmp_path):
+                pass
+
+
+def test_a_lock_that_is_in_its_place_and_a_folder_that_nobody_locked_are_no_hindrance(tmp_path: Path):
+    with lineage_lock(tmp_path / "a"):
+        os.link(tmp_path / "a" / LOCK_NAME, tmp_path / "a" / "hard link of a backup")
+        require_lock(tmp_path / "a")
+        require_lock(tmp_path / "b")
+    require_lock(tmp_path / "a")
+
+
+def test_a_file_that_is_replaced_before_it_is_locked_is_locked_no_more_than_its_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    opened, replaced = durable.open_for_lock, []
+
+    def slow(path: Path) -> int:
+        descriptor = opened(path)
+        if len(replaced) < 3:
+            path.unlink()
+            replaced.append(path)
+        return descriptor
+
+    monkeypatch.setattr(durable, "open_for_lock", slow)
+    with lineage_lock(tmp_path):
+        require_lock(tmp_path)
+        assert len(replaced) == 3
+    replaced.clear()
+    monkeypatch.setattr("bootstrap.store.lock._ATTEMPTS", 2)
+    with pytest.raises(LineageLocked, match="removed again and again"), lineage_lock(tmp_path):
+        pass
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_written_through(tmp_path: Path):
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / LOCK_NAME).symlink_to(tmp_path / "precious")
+    with pytest.raises(StoreError, match="a symbolic link stands where a file is needed"), lineage_lock(tmp_path / "a"):
+        pass
+    assert (tmp_path / "precious").read_text() == "mine"

@@ -3,7 +3,6 @@
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -117,12 +116,12 @@ def test_a_listener_that_never_answers_delays_neither_the_run_nor_its_end(
         warnings: list[str] = []
         settings = Notify(url=f"http://127.0.0.1:{silent.getsockname()[1]}/")
         notifier = Notifier(settings, lineage="addition", warn=warnings.append)
-        began = time.monotonic()
         for _ in range(notify.WAITING + 10):
             notifier.committed(grown[1])
         assert len(warnings) == 1 and "100 notices wait already" in warnings[0]
         notifier.finish("done", succeeded=True)
-        assert time.monotonic() - began < notify.POST_SECONDS
+        # Its thread still sends what waits.
+        assert notifier._thread.is_alive()
 
 
 @pytest.mark.parametrize("part", ["head", "body"])

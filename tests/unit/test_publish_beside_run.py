@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,9 +24,10 @@ def python(program: str) -> list[str]:
     return [sys.executable, "-S", "-c", program]
 
 
-def counting(path: Path, *, seconds: float = 0.0) -> list[str]:
-    """A child that leaves one line in `path` and takes its time."""
-    return python(f"import time; open({str(path)!r}, 'a').write('x\\n'); time.sleep({seconds})")
+def counting(path: Path, *, until: Path | None = None) -> list[str]:
+    """A child that leaves one line in `path`, and ends once the file `until` is there."""
+    wait = "" if until is None else f"import os, time\nwhile not os.path.exists({str(until)!r}): time.sleep(0.01)"
+    return python(f"open({str(path)!r}, 'a').write('x\\n')\n{wait}")
 
 
 def count(path: Path) -> int:
@@ -35,10 +35,11 @@ def count(path: Path) -> int:
 
 
 def test_commits_during_a_publication_are_caught_up_by_one_more(tmp_path: Path) -> None:
-    path = tmp_path / "calls"
-    with Publisher(counting(path, seconds=0.5), warn=lambda text: None) as publish:
+    path, end = tmp_path / "calls", tmp_path / "end"
+    with Publisher(counting(path, until=end), warn=lambda text: None) as publish:
         for _ in range(5):
             publish()
+        end.touch()
         assert publish.finish()
     assert count(path) == 2
 
@@ -50,12 +51,12 @@ def test_nothing_is_published_when_nothing_was_committed(tmp_path: Path) -> None
     assert count(path) == 0
 
 
-def test_the_loop_does_not_wait() -> None:
-    with Publisher(python("import time; time.sleep(2)"), warn=lambda text: None) as publish:
-        began = time.monotonic()
+def test_the_loop_does_not_wait(tmp_path: Path) -> None:
+    with Publisher(counting(tmp_path / "calls", until=tmp_path / "end"), warn=lambda text: None) as publish:
         publish()
         publish()
-        assert time.monotonic() - began < 1
+        assert publish.process is not None and publish.process.poll() is None
+        (tmp_path / "end").touch()
         assert publish.finish()
 
 
@@ -84,10 +85,12 @@ def test_a_child_that_hangs_is_ended_when_the_bound_is_hit() -> None:
 
 def test_a_child_that_hangs_is_not_replaced_by_another_when_the_bound_is_hit(tmp_path: Path) -> None:
     path, warnings = tmp_path / "calls", list[str]()
-    with Publisher(counting(path, seconds=60), warn=warnings.append, wait_seconds=1.0) as publish:
+    with Publisher(counting(path, until=tmp_path / "never"), warn=warnings.append, wait_seconds=0.3) as publish:
         publish()
         publish()
         child = publish.process
+        while not count(path):
+            assert child is not None and child.poll() is None
         assert not publish.finish()
         assert publish.process is child
     assert child is not None and child.poll() is not None

@@ -8,6 +8,7 @@ import pytest
 from support import lineage_factory, tiny
 from support.lineage_factory import SETTINGS
 
+from bootstrap.cli.live import INTERRUPT_SECONDS
 from bootstrap.cli.standing import TellingTheEnd, standing, why_ended
 from bootstrap.config.recipe import Recipe
 from bootstrap.planning.plan import LineagePlan, make_plan
@@ -68,9 +69,11 @@ class Told:
 
     def __init__(self) -> None:
         self.reasons: list[tuple[str, Any]] = []
+        self.seconds: float | None = None
 
     def finish(self, why: str, *, seconds: float | None, succeeded: bool | None = None) -> None:
         self.reasons.append((why, succeeded))
+        self.seconds = seconds
 
 
 @pytest.mark.parametrize(
@@ -85,8 +88,20 @@ class Told:
 def test_the_end_is_told_whatever_it_is_without_secrets(error: BaseException | None, reason: str) -> None:
     live, notifier = Told(), Told()
     expected = nullcontext() if error is None else pytest.raises(type(error))
-    with expected, TellingTheEnd(live, notifier, why=lambda: ("done", True)):  # pyright: ignore[reportArgumentType]
+    with expected, telling(live, notifier):
         if error is not None:
             raise error
     assert live.reasons == [(reason, None)]
     assert notifier.reasons == [(reason, error is None)]
+
+
+def test_an_mlflow_that_has_failed_already_is_waited_for_no_longer_than_after_an_interrupt() -> None:
+    for is_away, seconds in ((False, None), (True, INTERRUPT_SECONDS)):
+        live, notifier = Told(), Told()
+        with telling(live, notifier, is_away=is_away):
+            pass
+        assert (live.seconds, notifier.seconds) == (seconds, None)
+
+
+def telling(live: Told, notifier: Told, *, is_away: bool = False) -> TellingTheEnd:
+    return TellingTheEnd(live, notifier, why=lambda: ("done", True), is_away=lambda: is_away)  # pyright: ignore[reportArgumentType]

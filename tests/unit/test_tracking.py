@@ -4,14 +4,13 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import make_url
 
 from bootstrap.errors import RecipeError, TrackingError
-from bootstrap.lineage import tracking
+from bootstrap.lineage import reach, tracking
 from bootstrap.lineage.server import serve
 
 
@@ -114,11 +113,10 @@ def test_a_server_that_nobody_runs_is_noticed_at_once() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    begun = time.monotonic()
-    with pytest.raises(TrackingError, match=f"127.0.0.1:{port} cannot be reached"):
-        tracking.check_reachable(f"http://127.0.0.1:{port}")
-    assert time.monotonic() - begun < tracking.REACH_SECONDS + 1
-    tracking.check_reachable("sqlite:////nowhere/mlflow.db")
+    # The system's own word, and not that the wait for one was over.
+    with pytest.raises(TrackingError, match=rf"127.0.0.1:{port} cannot be reached \(Connection refused\)"):
+        reach.check_reachable(f"http://127.0.0.1:{port}")
+    reach.check_reachable("sqlite:////nowhere/mlflow.db")
 
 
 def test_links_open_mlflow_in_model_training_mode() -> None:
