@@ -23,7 +23,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.faults import processes, servers, stores
+from benchmarks.faults import numbers, processes, servers, stores
 from benchmarks.faults.scene import Outcome, Scene
 
 
@@ -35,7 +35,7 @@ def main() -> int:
     given = parser.parse_args()
     chosen = [
         (group.__name__.rpartition(".")[2], name, bring)
-        for group in (processes, stores, servers)
+        for group in (processes, numbers, stores, servers)
         for name, bring in group.faults()
         if any(word in name for word in given.only)
     ]
@@ -57,7 +57,7 @@ def _table(outcomes: list[tuple[str, str, Outcome]]) -> Table:
     for kind, name, outcome in outcomes:
         lost = "" if outcome.lost is None else f"{outcome.lost:.1f}"
         equal = {None: "", True: "yes", False: "NO"}[outcome.is_equal]
-        said = outcome.ending.last_line
+        said = outcome.ending.told
         told = said if len(said) <= 80 else said[:79] + "…"
         table.add_row(kind, name, outcome.kind, str(outcome.ending.code), lost, equal, told)
     return table

@@ -21,6 +21,8 @@ WAIT_SECONDS = 300.0
 NOWHERE = "http://127.0.0.1:9"
 """A tracking server that refuses connections: pages wait in the outbox."""
 LINEAGE = "tiny"
+SUMMARY = "error: 1 of the checks failed"
+"""How `verify` ends; what it found stands above."""
 
 _STEP = {
     "type": "rl",
@@ -64,11 +66,12 @@ class Ending:
     """Standard output and standard error."""
 
     @property
-    def last_line(self) -> str:
-        """The line that a person reads last, without its prefix."""
-        lines = [line for line in self.text.splitlines() if line.strip()]
-        told = next((line for line in reversed(lines) if line.startswith(("error:", "warning:"))), lines[-1:] or [""])
-        return told if isinstance(told, str) else told[0]
+    def told(self) -> str:
+        """The line that says what is wrong; the last line where none does."""
+        lines = [line for line in self.text.splitlines() if line.strip()] or [""]
+        if lines[-1].startswith(SUMMARY):
+            return lines[0]
+        return next((line for line in lines if line.startswith(("error:", "warning:"))), lines[-1])
 
     @property
     def is_clear(self) -> bool:

@@ -1,4 +1,4 @@
-"""MLflow servers that hang, lie or refuse: the run is not slowed and ends well with one warning; a later sync repairs."""
+"""MLflow servers that hang, lie or refuse: a run is not slowed, ends well with one warning, and is synced later."""
 
 import sqlite3
 import threading

@@ -88,8 +88,19 @@ def _forge(root: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def _edge(origin: str) -> Callable[[Path], None]:
-    edge = {"role": "init", "generation": None, "external": origin, "record": "a" * 64, "fingerprint": "f"}
-    return lambda root: _forge(root, lambda payload: payload.update(edges=[edge]))
+    """Return a change: the weights come from a lineage outside the store, which is there and has such a record."""
+
+    def change(root: Path) -> None:
+        elsewhere = root.parent.parent / "elsewhere"
+        shutil.rmtree(elsewhere, ignore_errors=True)
+        shutil.copytree(root, elsewhere)
+        first = json.loads(min((root / "ledger").iterdir()).read_bytes())
+        place = origin.format(elsewhere=elsewhere)
+        known = {"record": first["hash"], "fingerprint": first["payload"]["fingerprint"]}
+        edge = {"role": "init", "generation": None, "external": place, **known}
+        _forge(root, lambda payload: payload.update(edges=[edge]))
+
+    return change
 
 
 CHANGES: dict[str, Callable[[Path], None]] = {
@@ -106,8 +117,8 @@ CHANGES: dict[str, Callable[[Path], None]] = {
     "device in the weights' place": lambda root: _link(_weights(root), Path("/dev/zero")),
     "link out of the store, to the same bytes": lambda root: _moved_out(root, _weights(root)),
     "record in a file of 8 GiB": lambda root: _sparse(_record(root)),
-    "edge to ../../elsewhere": _edge("../../elsewhere@gen-0"),
-    "edge to an absolute folder": _edge("/etc@gen-0"),
+    "edge to a lineage at ../elsewhere": _edge("../elsewhere@gen-0"),
+    "edge to a lineage at an absolute place": _edge("{elsewhere}@gen-0"),
 }
 
 
