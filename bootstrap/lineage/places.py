@@ -56,12 +56,14 @@ def follow(tracking_uri: str) -> None:
     """Let the places in a SQLite database, and the outboxes of the lineages beside it, follow its folder.
 
     Does nothing for other addresses, for a database without this program's experiments or behind a link to another
-    folder, where nothing has moved, and where the files did not come along. Raises TrackingError if the database cannot
-    be changed within `WAIT_SECONDS`, StoreError if an outbox cannot be renamed.
+    folder, where nothing has moved, and where the files did not come along. Raises TrackingError if the database is no
+    file or cannot be changed within `WAIT_SECONDS`, StoreError if an outbox cannot be renamed.
     """
     path = tracking.database_path(tracking_uri)
-    if path is None or not path.is_file():
+    if path is None or not path.exists():
         return
+    if not path.is_file():
+        raise TrackingError(f"{path} is no database but a pipe, a device or a folder; remove it")
     path = path.absolute()
     if not _is_same(Path(os.path.realpath(path)).parent, path.parent):
         # A link, which a copy of the store has too: the database is another store's, or a person keeps it elsewhere.

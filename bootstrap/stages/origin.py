@@ -8,7 +8,7 @@ fork. They keep their age: the origin's own count as generation 0's, those of th
 Left out: writing the fork's recipe (`cli/fork.py`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,15 +86,15 @@ class Origin:
         if any(edge.record is None for edge in outside):
             return True
         # Only generation 0 starts from another lineage, whose kind the fork's recipe names.
-        return self.store.header().identity["base"]["model"].get("pretrained") if outside else False
+        return self.store.header().section("base")["model"].get("pretrained") if outside else False
 
     def context(self) -> int | None:
         """Return the tokens that its model holds; None where its configuration does not say."""
         return positions_of(self.config())
 
-    def task(self) -> dict[str, Any]:
+    def task(self) -> Mapping[str, Any]:
         """Return the identity of its task."""
-        return self.store.header().identity["task"]
+        return self.store.header().section("task")
 
     def shares_task(self, recipe: Recipe) -> bool:
         """Whether its task is the recipe's, but for how far references go."""
@@ -218,7 +218,7 @@ def _problems(recipe: Recipe, origin: Origin, *, lineage: str, recall: Recall) -
     weights = origin.weights().files
     yield from fit_problems(recipe, tokenizer=parsed(weights["tokenizer.json"], strict=False), config=origin.config())
     if base_fingerprint(weights) is not None:
-        theirs = origin.store.header().identity["training"]["adapter"]
+        theirs = origin.store.header().section("training")["adapter"]
         if theirs != identity_of(recipe.training)["adapter"]:
             yield (
                 f"{place} is an adapter, which goes on with the settings it has; set training.adapter to {theirs}, or "
@@ -311,5 +311,5 @@ def _heldout(task: dict[str, Any]) -> list[tuple[str, str, _Heldout]]:
     ]
 
 
-def _without_references(task: dict[str, Any]) -> dict[str, Any]:
+def _without_references(task: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in task.items() if name != "base_level"}

@@ -28,6 +28,8 @@ from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, corrupt, find_art
 from bootstrap.store.ledger import Ledger
 
 HEADER_NAME = "lineage.json"
+_MOST_BRANCHES = 10_000
+"""Siblings that a header may tell of: each is looked for."""
 _ABSENT = object()
 
 
@@ -43,11 +45,22 @@ class Header(Record):
 
     def steps(self, number: int) -> Sequence[Mapping[str, Any]]:
         """Return the settings of a generation's training steps."""
-        return self.settings(number)["steps"]
+        match self.settings(number):
+            case {"steps": [*steps]} if all(isinstance(step, dict) for step in steps):
+                return steps
+        raise self._broken("steps")
 
     def settings(self, number: int) -> Mapping[str, Any]:
         """Return the settings of a generation's stage, or of the base for generation 0."""
-        return self._stage(number)[1] if number else self.identity["base"]
+        return self._stage(number)[1] if number else self.section("base")
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """Return the settings of a section of the recipe. Raises StoreCorrupt where there are none: a stranger's header
+        may have any content below a right digest."""
+        match self.identity.get(name):
+            case dict(found):
+                return found
+        raise self._broken(name)
 
     def siblings(self, number: int) -> range:
         """Return the numbers of all that start from the same parent, the generation itself included.
@@ -58,21 +71,32 @@ class Header(Record):
             return range(1)
         first, stage = self._stage(number)
         branches = stage.get("branches", 1)
+        if type(branches) is not int or not 1 <= branches <= _MOST_BRANCHES:
+            raise self._broken("branches")
         eldest = number - (number - first) % branches
         return range(eldest, eldest + branches)
 
     def _stage(self, number: int) -> tuple[int, Mapping[str, Any]]:
         """Return the first generation of the stage that generation `number` (1 or more) belongs to, and its settings.
 
-        The settings are plain JSON, not validated: a folder that they name may be gone.
+        The settings are plain JSON, not validated: a folder that they name may be gone. Raises StoreCorrupt where they
+        are no stages, or too few.
         """
-        generations, first = self.identity["generations"], 1
+        generations, first = self.section("generations"), 1
         for stage in generations.get("stages") or ():
-            if number < first + stage["generations"]:
-                return first, stage
-            first += stage["generations"]
-        assert generations["steps"] is not None, f"generation {number} is beyond the stages"
+            match stage:
+                case {"generations": int(count)}:
+                    if number < first + count:
+                        return first, stage
+                    first += count
+                case _:
+                    raise self._broken("stages")
+        if generations.get("steps") is None:
+            raise self._broken("steps")
         return first, generations
+
+    def _broken(self, name: str) -> StoreCorrupt:
+        return StoreCorrupt(f"{HEADER_NAME} holds no {name} of a recipe; restore it from a copy of the store")
 
 
 class LineageStore:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from bootstrap.machine import total_memory
 
+_FAULTS = (pa.ArrowException, OSError, OverflowError, MemoryError, RecursionError)
 _MAX_TEXT, _MAX_LIST = 16 << 20, 10_000
 """Of texts and lists in the footer, which has a few of each for every column and every million of rows."""
 _SHARE = 4
@@ -34,7 +35,7 @@ def read_table(data: bytes, *, columns: Sequence[str] | None = None) -> pa.Table
         table = _bounded(file, data, columns)
         # Texts that are no UTF-8, and lists that end before they begin, would fail where they are used.
         table.validate(full=True)
-    except (pa.ArrowException, OSError, OverflowError, MemoryError, RecursionError) as error:
+    except _FAULTS as error:
         raise ValueError(str(error).strip() or type(error).__name__) from error
     return table
 
@@ -43,7 +44,7 @@ def column_names(data: bytes) -> list[str]:
     """Return the names of a Parquet file's columns. Raises ValueError."""
     try:
         return _opened(data).schema_arrow.names
-    except (pa.ArrowException, OSError, OverflowError, MemoryError, RecursionError) as error:
+    except _FAULTS as error:
         raise ValueError(str(error).strip() or type(error).__name__) from error
 
 
@@ -59,10 +60,13 @@ def _opened(data: bytes, *, texts: Sequence[str] = ()) -> pq.ParquetFile:
 
 def _bounded(file: pq.ParquetFile, data: bytes, columns: Sequence[str] | None) -> pa.Table:
     most, kept = total_memory() // _SHARE, None if columns is None else list(columns)
+    schema = file.metadata.schema
+    wanted = [n for n in range(len(schema)) if kept is None or schema.column(n).path.partition(".")[0] in kept]
+    # Keeps nothing, and raises for what ends the process where a chunk of `metadata` is looked at: statistics of
+    # another type than their column's.
+    file.scan_contents(wanted)
     claimed, texts, longest = 0, set[str](), 0
-    for column, chunk in _chunks(file.metadata):
-        if kept is not None and column.path.partition(".")[0] not in kept:
-            continue
+    for column, chunk in _chunks(file.metadata, wanted):
         size = column.length if column.physical_type == "FIXED_LEN_BYTE_ARRAY" else _SIZES[column.physical_type]
         claimed += max(chunk.num_values, 0) * size + max(chunk.total_uncompressed_size, 0)
         if column.physical_type == _TEXT:
@@ -78,11 +82,11 @@ def _bounded(file: pq.ParquetFile, data: bytes, columns: Sequence[str] | None) -
     return file.read(columns=kept, use_threads=False)
 
 
-def _chunks(metadata: Any) -> Iterator[tuple[Any, Any]]:
+def _chunks(metadata: Any, wanted: Sequence[int]) -> Iterator[tuple[Any, Any]]:
     """Yield (column, its part of a row group)."""
     for group in range(metadata.num_row_groups):
         rows = metadata.row_group(group)
-        for number in range(rows.num_columns):
+        for number in wanted:
             yield metadata.schema.column(number), rows.column(number)
 
 

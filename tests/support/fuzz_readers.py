@@ -159,7 +159,7 @@ def _header(data: bytes) -> None:
         pass
     _written("headers/a/lineage.json", data)
     header = LineageStore(scratch() / "headers/a").header()
-    header.settings(1)
+    header.steps(1)
     header.siblings(1)
 
 

@@ -70,3 +70,36 @@ def test_tensors_that_overlap_have_no_fingerprint():
     entry = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
     with pytest.raises(StoreCorrupt, match="begins at byte 0, not at byte 2"):
         fingerprint_safetensors(framed(json.dumps({"a": entry, "b": entry}).encode()) + b"xy")
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"shape": [10**12]}, "needs 4000000000000"),
+        ({"shape": [2**62, 2**62]}, "needs"),
+        ({"shape": [-1]}, "no whole numbers"),
+        ({"shape": [0]}, "needs 0"),
+        ({"shape": [1.0]}, "no whole numbers"),
+        ({"shape": [True]}, "no whole numbers"),
+        ({"shape": [1] * 65}, "at most 64 dimensions"),
+        ({"shape": {"0": 1}}, "at most 64 dimensions"),
+        ({"dtype": "F31"}, "type 'F31'"),
+        ({"dtype": ["F32"]}, "unhashable"),
+        ({"data_offsets": [-4, 0]}, "no whole numbers"),
+        ({"data_offsets": [4, 0]}, "no whole numbers"),
+        ({"data_offsets": [0, 10**30]}, "no whole numbers"),
+        ({"data_offsets": [0, 2]}, "needs 4"),
+    ],
+)
+def test_a_tensor_that_claims_another_size_than_its_bytes_is_refused(entry, told):
+    header = {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **entry}}
+    with pytest.raises(StoreCorrupt, match=told):
+        fingerprint_safetensors(framed(json.dumps(header).encode()) + bytes(4))
+
+
+@pytest.mark.parametrize(
+    "header", [b"[" * 100_000, b'{"a":' * 50_000, b'{"a": {}, "a": {}}', b'{"a": 1e999}', b"[]", b"3"]
+)
+def test_a_header_of_another_form_is_refused(header):
+    with pytest.raises(StoreCorrupt, match="no valid safetensors file"):
+        fingerprint_safetensors(framed(header))

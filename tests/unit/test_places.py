@@ -209,3 +209,10 @@ def test_the_database_of_the_original_behind_a_copys_link_stays_as_it_is(tmp_pat
     [(location,)] = all_of(tmp_path / "old", "select artifact_location from experiments where experiment_id = 1")
     with pytest.raises(TrackingError, match="outside the store"):
         places.check_inside(location, uri, store=tmp_path / "new", what="the experiment")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
+def test_what_is_no_database_is_refused_and_not_waited_for(tmp_path: Path, make) -> None:
+    make(tmp_path / "mlflow.db")
+    with pytest.raises(TrackingError, match="is no database"):
+        places.follow(tracking.database_uri(tmp_path / "mlflow.db"))

@@ -56,7 +56,7 @@ def trained_on(grown: Grown, node: Generation, subject: str) -> Iterator[str]:
 
 def tasks_of(grown: Grown) -> list[str]:
     """Return the names of the recipe's tasks as rollouts hold them: that of the one task, or of a mixture's parts."""
-    task = grown.header.identity["task"]
+    task = grown.header.section("task")
     return list(task.get("parts") or [task["type"]])
 
 
@@ -82,7 +82,7 @@ def _of_task(grown: Grown, node: Generation, task: str) -> tuple[int, int, int]:
 
 def hashes_of(grown: Grown, key: str) -> list[str]:
     """Return the hashes of files' contents that the lineage's tasks name; `key`: content, heldout_content."""
-    return [value for value in _under(grown.header.identity["task"], key) if isinstance(value, str)]
+    return [value for value in _under(grown.header.section("task"), key) if isinstance(value, str)]
 
 
 def files_of(grown: Grown, key: str) -> list[str]:

@@ -141,7 +141,7 @@ def _verifiers(grown: Grown, node: Generation) -> dict[str, Any]:
 
 def verifier_settings(grown: Grown, node: Generation) -> Any:
     """Return the settings of the verifier that judged a generation's training answers: its stage's, or the recipe's."""
-    stages = grown.header.identity["generations"].get("stages") or ()
+    stages = grown.header.section("generations").get("stages") or ()
     own = next((stage.get("verifier") for stage in stages if stage["name"] == node.stage), None)
     return own or grown.header.identity.get("verifier")
 
