@@ -7,7 +7,7 @@ from bootstrap import plugins
 from bootstrap.canonical import sha256
 from bootstrap.cli import render
 from bootstrap.errors import RecipeError
-from bootstrap.store.durable import read_file
+from bootstrap.reading import MAX_DOCUMENT_BYTES, read_named
 
 
 def trust(names: Sequence[str] | None, *, elsewhere: bool = False) -> tuple[str, ...]:
@@ -23,7 +23,7 @@ def trust(names: Sequence[str] | None, *, elsewhere: bool = False) -> tuple[str,
             )
         path = plugins.file_of(name)
         if path is not None:
-            render.warn(f"trusted: {name} of {path}, SHA-256 {sha256(read_file(path))}")
+            render.warn(f"trusted: {name} of {path}, SHA-256 {sha256(read_named(path, most=MAX_DOCUMENT_BYTES))}")
         elif elsewhere:
             render.warn(f"trusted: {name}, which is not on this machine; the job's log names its file")
         else:

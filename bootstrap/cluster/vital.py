@@ -11,6 +11,7 @@ itself, within milliseconds of the question, still ends the driver so.
 import select
 import socket
 from contextlib import suppress
+from typing import Any
 
 from ray._private import worker
 
@@ -38,7 +39,9 @@ class Vital:
         """Return the name of a dead process; empty while all live."""
         if self._poll.poll(0):
             return "the raylet"
-        kinds = [kind for kind, _ in self._node.dead_processes()]
+        # Ray leaves its type to be guessed.
+        dead: list[Any] = self._node.dead_processes()
+        kinds = [kind for kind, _ in dead]
         return "the GCS server" if "gcs_server" in kinds else ""
 
     def require(self, what: str, *, remedy: str) -> None:

@@ -289,7 +289,7 @@ class _Heldout(NamedTuple):
     """Hash of the held-out rows that the recipe names; None where hashes of questions choose them."""
 
 
-def _heldout(task: dict[str, Any]) -> list[tuple[str, str, _Heldout]]:
+def _heldout(task: Mapping[str, Any]) -> list[tuple[str, str, _Heldout]]:
     """Return (place in the recipe, type, held-out shares) of a task, or of each part of a mixture."""
     parts = {"task": task}
     if task["type"] == "mixture":

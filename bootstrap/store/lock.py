@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bootstrap.errors import LineageLocked
-from bootstrap.reading import parsed
+from bootstrap.reading import Root, parsed
 from bootstrap.store import durable
 
 LOCK_NAME = "LOCK"
@@ -65,7 +65,7 @@ def require_lock(root: Path) -> None:
     ours = [descriptor for descriptor, held in _held.items() if held == path]
     if not ours or _is_in_place(ours[0], path):
         return
-    owner = _owner(durable.read_if_there(path) or b"")
+    owner = _owner(Root(path.parent).read_if_there(LOCK_NAME) or b"")
     now = f"replaced by that of {owner}" if owner else "removed or replaced"
     raise LineageLocked(
         f"the lock {path} of this driver was {now} while it ran, so this driver commits nothing more; what is "
