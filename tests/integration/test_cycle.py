@@ -456,6 +456,7 @@ def test_a_step_none_of_whose_answers_passes_says_so_and_replays(tmp_path):
 
 def test_answers_that_all_fail_for_one_reason_are_told_by_its_name_once_a_step(tmp_path, monkeypatch):
     monkeypatch.setattr("bootstrap.stages.verifiers.prove", lambda *_: None)
+    monkeypatch.setattr("bootstrap.loop.probe_again", lambda *_, **__: None)
     warnings: list[tuple[int, str]] = []
     tagged = {"type": "exact", "answer": {"type": "tagged"}}
     settings = tiny.recipe(steps=(tiny.REJECTION, tiny.RL), count=1, verifier=tagged)
@@ -478,6 +479,7 @@ def test_a_lineage_none_of_whose_answers_can_be_judged_grows_and_says_so(tmp_pat
         return real(self, answer)
 
     monkeypatch.setattr("bootstrap.stages.verifiers.prove", lambda *_: None)
+    monkeypatch.setattr("bootstrap.loop.probe_again", lambda *_, **__: None)
     monkeypatch.setattr(ExactMatch, "judge_one", judge_one)
     eval_verifier = {"type": "exact", "answer": {"type": "whole", "strip": True}}
     settings = tiny.recipe(

@@ -259,14 +259,17 @@ def test_everything_a_guard_can_watch_is_measured_and_shown(tmp_path: Path) -> N
     )
     entries = tiny.grow(settings, tmp_path)
     last = entries[2].generation
-    assert all(last.diagnostics.value(metric) is not None for metric in DiagnosticMetric)
+    jump = DiagnosticMetric.ACCURACY_JUMP
+    assert all(last.diagnostics.value(metric) is not None for metric in set(DiagnosticMetric) - {jump})
+    assert entries[2].annotations.checks[jump] == 0, "kept with the record where it breaks its bound"
     assert last.diagnostics.kl_parent != last.diagnostics.kl_base
     shown = queries.show(entries, "gen-2")
     assert set(shown["diagnostics"]) == {metric.value for metric in DiagnosticMetric}
     assert [row["action"] for row in shown["findings"]] == [GuardAction.WARN]
     base = entries[0].generation.diagnostics
     missing = {metric for metric in DiagnosticMetric if base.value(metric) is None}
-    assert missing == {"pass_at_k_change", "length_ratio", "kl_parent", "kl_base"}, "generation 0 has nothing before it"
+    before = {"pass_at_k_change", "length_ratio", "kl_parent", "kl_base", "accuracy_jump"}
+    assert missing == before, "generation 0 has nothing before it"
 
 
 def test_a_killed_diagnosis_is_not_repeated_once_it_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
