@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 from bootstrap.config.resources import Notify
 from bootstrap.errors import RecipeError, system_reason
 from bootstrap.ledger_records import Generation, GenerationOutcome
+from bootstrap.lineage.text import visible
 from bootstrap.telemetry import Telemetry
 
 POST_SECONDS = 5.0
@@ -79,8 +80,10 @@ class Notifier(Telemetry):
             return
         now = datetime.now(UTC).isoformat(timespec="seconds")
         notice = {"event": event, "lineage": self._lineage, **facts, "time": now, "text": f"{self._lineage} {text}"}
+        # Chats show it, and a reason may hold text of a model.
+        told = {name: visible(value, keep="") if isinstance(value, str) else value for name, value in notice.items()}
         try:
-            self._queue.put_nowait(notice)
+            self._queue.put_nowait(told)
         except queue.Full:
             self._failed(f"{WAITING} notices wait already")
 

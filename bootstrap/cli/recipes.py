@@ -50,7 +50,7 @@ def told(path: Path) -> tuple[Path, str, list[str]]:
     try:
         data = read(path).data
     except RecipeError:
-        return path, "no recipe: it cannot be read", []
+        return path, "no YAML: it cannot be read", []
     first = path.read_text(encoding="utf-8").partition("\n")[0]
     comment = first.removeprefix("#").strip() if first.startswith("#") else ""
     shows = data.get("description")

@@ -25,6 +25,7 @@ from bootstrap.lineage import bar, live_state, places, tags, tracking
 from bootstrap.lineage.connection import active_experiment, connected
 from bootstrap.lineage.live_state import Shown, Snapshot
 from bootstrap.lineage.outbox import Outbox
+from bootstrap.lineage.text import plain
 from bootstrap.store import durable, index
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
@@ -72,7 +73,7 @@ class LiveRuns:
             self._client.log_batch(self._lineage_run, tags=_tags(snapshot))
 
     def _note(self, snapshot: Snapshot, run: Shown) -> str:
-        said = f"In progress: {snapshot.sentence}"
+        said = f"In progress: {plain(snapshot.sentence)}"
         if self._lineage_run is None:
             return said
         picture = tracking.lineage_url("", run.experiment_id, self._lineage_run)
@@ -83,7 +84,7 @@ class LiveRuns:
         """Show that the run has ended, for which reason; a generation that is not committed ends as KILLED."""
         shown = live_state.recall(self._outbox.folder, snapshot.generation)
         if shown is not None and snapshot.generation >= snapshot.committed:
-            _end(self._client, shown.run_id, f"Stopped: {snapshot.ended}", more=_tags(snapshot))
+            _end(self._client, shown.run_id, f"Stopped: {plain(snapshot.ended)}", more=_tags(snapshot))
         self._find_lineage()
         if self._lineage_run is not None:
             self._client.log_batch(self._lineage_run, tags=_tags(snapshot))
