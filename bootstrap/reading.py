@@ -12,7 +12,6 @@ store while it is read; whoever may do that may also write what is read next.
 """
 
 import errno
-import hashlib
 import io
 import json
 import math
@@ -75,21 +74,47 @@ def store_errors(path: Path, *, doing: str = "write") -> Iterator[None]:
     except (StoreError, FileExistsError):
         raise
     except OSError as error:
-        remedy = f"{error.strerror}: check the disk, or choose another folder with --store"
-        remedy = _REMEDIES.get(error.errno or 0, remedy)
-        raise StoreError(f"cannot {doing} {path}: {remedy}") from error
+        raise _failed(error, path, doing=doing) from error
 
 
 class OpenFile:
-    """An open regular file, read where it is needed."""
+    """An open regular file, read where it is needed; a context manager."""
 
-    def __init__(self, path: Path, descriptor: int, size: int) -> None:
-        self.path, self._descriptor, self.size = path, descriptor, size
+    def __init__(self, path: str, descriptor: int) -> None:
+        """Raise StoreCorrupt, and close it, if it is no regular file."""
+        self.path, self._descriptor = path, descriptor
+        found = os.fstat(descriptor)
+        self.size = found.st_size
+        try:
+            _check_regular(found, path)
+        except StoreCorrupt:
+            os.close(descriptor)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def whole(self) -> bytes:
+        """Return all bytes. Raises StoreError."""
+        if self.size > PART_BYTES and self.size > total_memory():
+            raise StoreError(f"{self.path} has {self.size:,} bytes, more than this machine has memory for")
+        try:
+            with io.FileIO(self._descriptor, closefd=False) as file:
+                return file.readall()
+        except MemoryError:
+            raise StoreError(f"{self.path} has {self.size:,} bytes, more than there is memory for now") from None
+        except OSError as error:
+            raise _failed(error, self.path) from error
 
     def part(self, begin: int, end: int) -> bytes:
         """Return the bytes from `begin` up to `end`, fewer where the file ends before. Raises StoreError."""
-        with store_errors(self.path, doing="read"):
+        try:
             return os.pread(self._descriptor, end - begin, begin)
+        except OSError as error:
+            raise _failed(error, self.path) from error
 
     def parts(self, begin: int, end: int) -> Iterator[bytes]:
         """Yield the same in parts, for what may be larger than memory. Raises StoreCorrupt where the file ends."""
@@ -100,12 +125,20 @@ class OpenFile:
             yield part
             begin += len(part)
 
+    def stream(self) -> io.BufferedReader:
+        """Return the file as an object to be read from front to back, which ends with this one."""
+        return os.fdopen(self._descriptor, "rb", closefd=False)
+
 
 class Folder:
     """An open folder; a context manager. Names are relative to it and may hold folders: `model/config.json`."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self.path, self._descriptor = path, descriptor
+    def __init__(self, place: str, descriptor: int) -> None:
+        self._place, self._descriptor = place, descriptor
+
+    @property
+    def path(self) -> Path:
+        return Path(self._place)
 
     def __enter__(self) -> Self:
         return self
@@ -129,38 +162,43 @@ class Folder:
 
     def folder(self, name: str) -> "Folder":
         """Open a folder directly in it. Raises StoreCorrupt for a link or a file, StoreError where it is missing."""
-        path = self.path / name
-        found = _opened_below(self._descriptor, parts_of(name)[0], path)
+        place = f"{self._place}/{name}"
+        found = _opened_below(self._descriptor, parts_of(name)[0], place)
         if found is None:
-            raise _missing(path)
-        return Folder(path, found)
+            raise _missing(place)
+        return Folder(place, found)
 
     def size(self, name: str) -> int | None:
         """Return a file's bytes; None where it is missing. Raises StoreCorrupt for what is no regular file."""
-        with self._parent(name) as (folder, last), store_errors(self.path / name, doing="read"):
-            return None if folder is None else self._size(folder, last, self.path / name)
+        found = self._found(name, opened=False)
+        return found if isinstance(found, int) else None
+
+    def open_if_there(self, name: str) -> OpenFile | None:
+        """Open a file; return None where it is missing. Raises StoreCorrupt for what is no regular file, StoreError."""
+        found = self._found(name, opened=True)
+        return found if isinstance(found, OpenFile) else None
+
+    def file(self, name: str) -> OpenFile:
+        """Open a file. Raises as `open_if_there`, and StoreError where it is missing."""
+        found = self.open_if_there(name)
+        if found is None:
+            raise _missing(self.path / name)
+        return found
 
     def read_if_there(self, name: str, *, most: int) -> bytes | None:
         """Return a file's bytes; None where it is missing.
 
         Raises StoreCorrupt for what is no regular file or has more than `most` bytes, StoreError.
         """
-        path = self.path / name
-        with self._opened(name) as found:
-            if found is None:
-                return None
-            descriptor, size = found
-            if size > most:
+        file = self.open_if_there(name)
+        if file is None:
+            return None
+        with file:
+            if file.size > most:
                 raise StoreCorrupt(
-                    f"{path} has {size:,} bytes, more than the {most:,} that such a file may have; {_REMEDY}"
+                    f"{file.path} has {file.size:,} bytes, more than the {most:,} that such a file may have; {_REMEDY}"
                 )
-            if size > PART_BYTES and size > total_memory():
-                raise StoreError(f"{path} has {size:,} bytes, more than this machine has memory for")
-            try:
-                with store_errors(path, doing="read"), io.FileIO(descriptor, closefd=False) as file:
-                    return file.readall()
-            except MemoryError:
-                raise StoreError(f"{path} has {size:,} bytes, more than there is memory for now") from None
+            return file.whole()
 
     def read(self, name: str, *, most: int) -> bytes:
         """Return a file's bytes. Raises as `read_if_there`, and StoreError where the file is missing."""
@@ -169,84 +207,41 @@ class Folder:
             raise _missing(self.path / name)
         return found
 
-    @contextmanager
-    def file(self, name: str) -> Iterator[OpenFile]:
-        """Open a file. Raises StoreCorrupt for what is no regular file, StoreError."""
-        with self._opened(name) as found:
-            if found is None:
-                raise _missing(self.path / name)
-            yield OpenFile(self.path / name, *found)
-
     def parts(self, name: str) -> Iterator[bytes]:
         """Yield a file's bytes in parts. Raises as `file`."""
         with self.file(name) as file:
             yield from file.parts(0, file.size)
 
-    def digest(self, name: str) -> tuple[str, int]:
-        """Return SHA-256 in hex and size of a file, which may be larger than memory. Raises as `parts`."""
-        digest, size = hashlib.sha256(), 0
-        for part in self.parts(name):
-            digest.update(part)
-            size += len(part)
-        return digest.hexdigest(), size
-
-    @contextmanager
-    def _parent(self, name: str) -> Iterator[tuple[int | None, str]]:
-        """Open the folder that holds a name; yield it (None where it is missing) and the name's last part."""
+    def _found(self, name: str, *, opened: bool) -> OpenFile | int | None:
+        """Return an open regular file, or else its size; None where it is missing."""
         *folders, last = parts_of(name)
-        descriptor, opened, path = self._descriptor, list[int](), self.path
+        folder, way, place = self._descriptor, list[int](), f"{self._place}/{name}"
         try:
             for part in folders:
-                path /= part
-                found = _opened_below(descriptor, part, path)
+                found = _opened_below(folder, part, place)
                 if found is None:
-                    yield None, last
-                    return
-                descriptor = found
-                opened.append(found)
-            yield descriptor, last
-        finally:
-            for one in opened:
-                os.close(one)
-
-    @contextmanager
-    def _opened(self, name: str) -> Iterator[tuple[int, int] | None]:
-        """Open a regular file; yield its descriptor and size, None where it is missing."""
-        path = self.path / name
-        with self._parent(name) as (folder, last):
-            with store_errors(path, doing="read"):
-                is_there = folder is not None and self._size(folder, last, path) is not None
-                descriptor = os.open(self._target(folder, last), _FILE, dir_fd=folder) if is_there else None
-            if descriptor is None:
-                yield None
-                return
-            sys.audit(READ_EVENT, os.fspath(path))
-            try:
-                found = os.fstat(descriptor)
-                _check_regular(found, path)
-                yield descriptor, found.st_size
-            finally:
-                os.close(descriptor)
-
-    @contextmanager
-    def stream(self, name: str) -> Iterator[io.BufferedReader]:
-        """Open a file to be read from front to back. Raises as `file`."""
-        with self._opened(name) as found:
-            if found is None:
-                raise _missing(self.path / name)
-            with os.fdopen(found[0], "rb", closefd=False) as file:
-                yield file
-
-    def _target(self, folder: int | None, name: str) -> str:
-        return name
-
-    def _size(self, folder: int | None, name: str, path: Path) -> int | None:
-        try:
-            found = os.stat(self._target(folder, name), dir_fd=folder, follow_symlinks=False)
+                    return None
+                folder = found
+                way.append(found)
+            target = self._target(folder, last)
+            status = os.stat(target, dir_fd=folder, follow_symlinks=False)
+            _check_regular(status, place)
+            if not opened:
+                return status.st_size
+            sys.audit(READ_EVENT, place)
+            return OpenFile(place, os.open(target, _FILE, dir_fd=folder))
         except FileNotFoundError:
             return None
-        _check_regular(found, path)
-        return found.st_size
+        except StoreError:
+            raise
+        except OSError as error:
+            raise _failed(error, place) from error
+        finally:
+            for one in way:
+                os.close(one)
+
+    def _target(self, folder: int, name: str) -> str:
+        return name
 
 
 class NamedFolder(Folder):
@@ -267,7 +262,7 @@ class NamedFolder(Folder):
         """Return the bytes of one of its files, weights or text. Raises as `read`."""
         return self.read(name, most=MAX_BYTES if name.endswith(".safetensors") else MAX_DOCUMENT_BYTES)
 
-    def _target(self, folder: int | None, name: str) -> str:
+    def _target(self, folder: int, name: str) -> str:
         try:
             led = os.readlink(name, dir_fd=folder)
         except OSError:
@@ -297,17 +292,17 @@ class Root:
 
     def open_if_there(self, *names: str) -> Folder | None:
         """Open the folder as `open` does; return None where it is missing."""
-        with store_errors(self.path, doing="read"):
-            path, descriptor = self.path, _opened_below(None, os.fspath(self.path), self.path)
-            for name in names:
-                if descriptor is None:
-                    return None
-                path, above = path / name, descriptor
-                try:
-                    descriptor = _opened_below(above, parts_of(name)[0], path)
-                finally:
-                    os.close(above)
-        return None if descriptor is None else Folder(path, descriptor)
+        place = os.fspath(self.path)
+        descriptor = _opened_below(None, place, place)
+        for name in names:
+            if descriptor is None:
+                return None
+            above, place = descriptor, f"{place}/{name}"
+            try:
+                descriptor = _opened_below(above, parts_of(name)[0], place)
+            finally:
+                os.close(above)
+        return None if descriptor is None else Folder(place, descriptor)
 
     def read(self, name: str, *, most: int = MAX_JSON_BYTES) -> bytes:
         """Return the bytes of a file below the folder, as `Folder.read` does."""
@@ -333,16 +328,11 @@ class Root:
         with self.open() as folder:
             yield from folder.parts(name)
 
-    def digest(self, name: str) -> tuple[str, int]:
-        """Return SHA-256 and size of a file below the folder, as `Folder.digest` does."""
-        with self.open() as folder:
-            return folder.digest(name)
-
 
 def named_folder(path: Path) -> NamedFolder:
     """Open a folder that a person named, which may be a link. Raises StoreError."""
     with store_errors(path, doing="read"):
-        return NamedFolder(path, os.open(path, _FOLDER))
+        return NamedFolder(os.fspath(path), os.open(path, _FOLDER))
 
 
 def read_named(path: Path, *, most: int) -> bytes:
@@ -356,20 +346,25 @@ def read_named(path: Path, *, most: int) -> bytes:
 def open_named(path: Path) -> Iterator[io.BufferedReader]:
     """Open a file that a person named, which may be a link, to be read from front to back. Raises as `Folder.file`."""
     real = Path(os.path.realpath(path))
-    with named_folder(real.parent) as folder, folder.stream(real.name) as file:
-        yield file
+    with named_folder(real.parent) as folder, folder.file(real.name) as file, file.stream() as stream:
+        yield stream
 
 
 def parts_of(name: str) -> list[str]:
     """Return the parts of a relative name. Raises StoreCorrupt for one that leads elsewhere."""
     parts = name.split("/")
-    try:
-        unsafe = any(part in ("", ".", "..") for part in parts) or b"\0" in os.fsencode(name)
-    except UnicodeEncodeError:
-        unsafe = True
-    if unsafe:
+    unsafe = "" in parts or "." in parts or ".." in parts or "\0" in name
+    if unsafe or not (name.isascii() or _can_be_encoded(name)):
         raise StoreCorrupt(f"{name!r} names no file below a folder; {_REMEDY}")
     return parts
+
+
+def _can_be_encoded(name: str) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def parsed(data: bytes, *, strict: bool = True) -> Any:
@@ -431,19 +426,22 @@ def _finite(text: str) -> float:
     return found
 
 
-def _opened_below(above: int | None, name: str, path: Path) -> int | None:
+def _opened_below(above: int | None, name: str, place: str) -> int | None:
     """Open the folder `name` below `above` (None: a path); return None where it is missing. A link is refused."""
-    with store_errors(path, doing="read"):
-        try:
-            found = os.stat(name, dir_fd=above, follow_symlinks=False)
-            if not stat.S_ISDIR(found.st_mode):
-                raise _refusal(found, path, wanted=FOLDER)
-            return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
-        except FileNotFoundError:
-            return None
+    try:
+        found = os.stat(name, dir_fd=above, follow_symlinks=False)
+        if not stat.S_ISDIR(found.st_mode):
+            raise _refusal(found, place, wanted=FOLDER)
+        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
+    except FileNotFoundError:
+        return None
+    except StoreError:
+        raise
+    except OSError as error:
+        raise _failed(error, place) from error
 
 
-def _check_regular(found: os.stat_result, path: Path) -> None:
+def _check_regular(found: os.stat_result, path: object) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise _refusal(found, path, wanted=FILE)
 
@@ -452,11 +450,16 @@ def _kind(found: os.stat_result) -> str:
     return _KINDS.get(stat.S_IFMT(found.st_mode), "a device")
 
 
-def _refusal(found: os.stat_result, path: Path, *, wanted: str) -> StoreCorrupt:
+def _refusal(found: os.stat_result, path: object, *, wanted: str) -> StoreCorrupt:
     kind = _kind(found)
     why = ", and nothing below the folder that was named is read through links" if kind == LINK else ""
     return StoreCorrupt(f"{path} is {kind}, where {wanted} is needed{why}; {_REMEDY}")
 
 
-def _missing(path: Path) -> StoreError:
+def _failed(error: OSError, path: object, *, doing: str = "read") -> StoreError:
+    remedy = f"{error.strerror}: check the disk, or choose another folder with --store"
+    return StoreError(f"cannot {doing} {path}: {_REMEDIES.get(error.errno or 0, remedy)}")
+
+
+def _missing(path: object) -> StoreError:
     return StoreError(f"cannot read {path}: {_REMEDIES[errno.ENOENT]}")

@@ -46,6 +46,7 @@ INPUTS = (IDS, "attention_mask", "token_type_ids")
 CHARACTERS_PER_TOKEN = 16
 """A text of more characters per allowed token is too long; it is not tokenised."""
 MODEL_SUFFIXES = {".json", ".jinja", ".txt", ".model"}
+_MAKE = "make one with `bootstrap reward-model`, or save model and tokenizer there with save_pretrained"
 
 
 class RewardModel:
@@ -176,12 +177,12 @@ def _content(folder: Path) -> str:
         with named_folder(folder) as place:
             files = place.contents(lambda name: name.endswith(".safetensors") or Path(name).suffix in MODEL_SUFFIXES)
     except StoreError as error:
-        raise VerifierError(f"{folder} holds no reward model: {error}") from error
+        raise VerifierError(f"{folder} holds no reward model: {error}; {_MAKE}") from error
     weights = [name for name in files if name.endswith(".safetensors")]
     if "config.json" not in files or not weights:
         raise VerifierError(
             f"{folder} holds no reward model: config.json and weights in safetensors are needed (pickled weights are "
-            "refused); make one with `bootstrap reward-model`, or save model and tokenizer there with save_pretrained"
+            f"refused); {_MAKE}"
         )
     try:
         found = {name: fingerprint_safetensors(files[name]) for name in weights}

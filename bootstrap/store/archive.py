@@ -12,6 +12,7 @@ lineage (`transfer.py`).
 """
 
 import hashlib
+import os
 import tarfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -73,7 +74,7 @@ class Copy(ABC):
 def is_copy(path: Path) -> bool:
     """Whether `path` is the copy of a lineage by its name (a tar file) or its content (a folder with a list)."""
     with durable.store_errors(path, doing="read"):
-        return (path / LIST_NAME).is_file() if path.is_dir() else path.suffix == SUFFIX
+        return os.path.lexists(path / LIST_NAME) if path.is_dir() else path.suffix == SUFFIX
 
 
 @contextmanager
