@@ -11,7 +11,7 @@ itself, within milliseconds of the question, still ends the driver so.
 import select
 import socket
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from ray._private import worker
 
@@ -39,7 +39,7 @@ class Vital:
         """Return the name of a dead process; empty while all live."""
         if self._poll.poll(0):
             return "the raylet"
-        dead: list[tuple[str, Any]] = self._node.dead_processes()
+        dead = cast(list[tuple[str, Any]], self._node.dead_processes())
         return "the GCS server" if any(kind == "gcs_server" for kind, _ in dead) else ""
 
     def require(self, what: str, *, remedy: str) -> None:
