@@ -11,7 +11,7 @@ itself, within milliseconds of the question, still ends the driver so.
 import select
 import socket
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from ray._private import worker
 
@@ -39,10 +39,8 @@ class Vital:
         """Return the name of a dead process; empty while all live."""
         if self._poll.poll(0):
             return "the raylet"
-        # Ray leaves its type to be guessed.
-        dead: list[Any] = self._node.dead_processes()
-        kinds = [kind for kind, _ in dead]
-        return "the GCS server" if "gcs_server" in kinds else ""
+        dead = cast(list[tuple[str, Any]], self._node.dead_processes())
+        return "the GCS server" if any(kind == "gcs_server" for kind, _ in dead) else ""
 
     def require(self, what: str, *, remedy: str) -> None:
         """Raise ClusterError if one of them is dead; `what`: what this driver is doing."""

@@ -44,7 +44,8 @@ def connected(tracking_uri: str) -> Iterator[None]:
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, ImportError, OSError) as error:
         if isinstance(error, OSError) and error.filename:
             raise TrackingError(
-                f"MLflow's files cannot be written: {error.filename} ({system_reason(error)}); make room for them there"
+                f"MLflow's files cannot be written: {error.filename} ({system_reason(error)}); see to its permissions "
+                "and space, then publish again"
             ) from error
         # MLflow's message may quote the address with its password. Redacted before cutting: half a secret is a secret.
         reason = tracking.redact(" ".join(str(error).split()))[:300]
