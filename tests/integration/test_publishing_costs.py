@@ -130,7 +130,7 @@ def test_one_more_generation_costs_as_many_requests_after_many_as_after_few(long
         grow(LineageStore(long), outcome=REJECTED)
         put(long)
         rounds += 1
-        assert rounds < 8, "while the lineage grows, each generation's turn comes"
+        assert rounds < MANY, "while the lineage grows, each generation's turn comes"
 
 
 def tidied(root: Path, *, number: int) -> None:
