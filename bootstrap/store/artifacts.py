@@ -9,9 +9,12 @@ digest is the hash of the manifest, so it stands for every byte. Neither depends
 artifact lies and when it may be removed (`lineage_store.py`), and what its files mean.
 """
 
+import hashlib
 import json
+import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,21 +66,43 @@ class Artifact:
         Raises StoreCorrupt if the file is missing or differs from the manifest, WeightsFreed if it was freed, KeyError
         for a name not in the manifest.
         """
+        path, (expected_hash, expected_size) = self._place(name)
+        with self._reading(path, expected_size):
+            data = path.read_bytes()
+        _compare(path, size=(len(data), expected_size), digest=(sha256(data), expected_hash))
+        return data
+
+    def check(self, name: str) -> int:
+        """Verify the file as `read` does, in blocks, for files that are more than memory holds; return its bytes."""
+        path, (expected_hash, expected_size) = self._place(name)
+        with self._reading(path, expected_size), path.open("rb") as file:
+            found_size, found = os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
+        _compare(path, size=(found_size, expected_size), digest=(found, expected_hash))
+        return found_size
+
+    def mapped(self, name: str) -> bytes | mmap.mmap:
+        """Return the file's bytes as the system maps them into memory, not verified. Raises as `read`."""
+        path, (_, expected_size) = self._place(name)
+        with self._reading(path, expected_size), path.open("rb") as file:
+            # An empty file cannot be mapped.
+            size = os.fstat(file.fileno()).st_size
+            return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) if size else b""
+
+    def _place(self, name: str) -> tuple[Path, tuple[str, int]]:
+        """Return a file's path, and what the manifest says of it. Raises KeyError, WeightsFreed."""
         name = schema.file_name(self.kind, name)
-        expected_hash, expected_size = self.files[name]
-        path = self.path / name
+        expected = self.files[name]
         if self.freed is not None and name in self.freed.files:
             raise freed_error(self.freed, self.path)
+        return self.path / name, expected
+
+    @contextmanager
+    def _reading(self, path: Path, size: int) -> Iterator[None]:
         with durable.store_errors(path, doing="read"):
             try:
-                data = path.read_bytes()
+                yield
             except FileNotFoundError as error:
-                raise _missing(path, f"{expected_size} bytes") from error
-        if len(data) != expected_size:
-            raise corrupt(path, f"expected {expected_size} bytes, found {len(data)}")
-        if (found := sha256(data)) != expected_hash:
-            raise corrupt(path, f"expected SHA-256 {expected_hash}, found {found}")
-        return data
+                raise _missing(path, f"{size} bytes") from error
 
     def json(self, name: str) -> Any:
         """Return the JSON document in the file, under the names of today; raises as `read`."""
@@ -90,6 +115,14 @@ class Artifact:
     def ref(self, root: Path) -> ArtifactRef:
         """Return the ledger's reference to the artifact, with its path relative to the lineage folder `root`."""
         return ArtifactRef(id=self.id, digest=self.digest, path=self.path.relative_to(root).as_posix())
+
+
+def _compare(path: Path, *, size: tuple[int, int], digest: tuple[str, str]) -> None:
+    """Raise StoreCorrupt unless what was found is what was expected."""
+    if size[0] != size[1]:
+        raise corrupt(path, f"expected {size[1]} bytes, found {size[0]}")
+    if digest[0] != digest[1]:
+        raise corrupt(path, f"expected SHA-256 {digest[1]}, found {digest[0]}")
 
 
 def put_artifact(

@@ -10,6 +10,7 @@ with the fingerprint of its base weights. Its fingerprint is SHA-256 over all th
 
 import json
 from collections.abc import Mapping
+from mmap import mmap
 from typing import Any
 
 from bootstrap.canonical import canonical_json, digest_of, sha256, sha256_of
@@ -19,10 +20,12 @@ MODEL_WEIGHTS = "model.safetensors"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_BASE = "base.json"
+Data = bytes | mmap
+"""A file's content, in memory or mapped into it."""
 _HEADER_LENGTH_BYTES = 8
 
 
-def fingerprint_model(files: Mapping[str, bytes]) -> str:
+def fingerprint_model(files: Mapping[str, Data]) -> str:
     """Return the fingerprint of the weights in a folder (file name -> bytes): a whole model, or an adapter on its base.
 
     Raises StoreCorrupt if a file is invalid, KeyError if one is missing.
@@ -33,12 +36,12 @@ def fingerprint_model(files: Mapping[str, bytes]) -> str:
     parts = {
         "adapter": fingerprint_safetensors(files[ADAPTER_WEIGHTS]),
         "base": base,
-        "config": sha256(files[ADAPTER_CONFIG]),
+        "config": sha256(files[ADAPTER_CONFIG][:]),
     }
     return digest_of(parts)
 
 
-def base_fingerprint(files: Mapping[str, bytes]) -> str | None:
+def base_fingerprint(files: Mapping[str, Data]) -> str | None:
     """Return the fingerprint of an adapter's base weights; None for a whole model's folder.
 
     Raises StoreCorrupt if `base.json` cannot be read, KeyError if it is missing.
@@ -46,14 +49,14 @@ def base_fingerprint(files: Mapping[str, bytes]) -> str | None:
     if ADAPTER_WEIGHTS not in files:
         return None
     try:
-        return str(json.loads(files[ADAPTER_BASE])["fingerprint"])
+        return str(json.loads(files[ADAPTER_BASE][:])["fingerprint"])
     except (ValueError, TypeError, LookupError) as error:
         if ADAPTER_BASE not in files:
             raise
         raise StoreCorrupt(f"{ADAPTER_BASE} names no fingerprint: {error!r}; restore it from a copy") from error
 
 
-def fingerprint_safetensors(data: bytes) -> str:
+def fingerprint_safetensors(data: Data) -> str:
     """Return the fingerprint of the tensors in a safetensors file.
 
     Raises StoreCorrupt if the header cannot be read or the tensors do not cover the file's body exactly.
@@ -65,7 +68,7 @@ def fingerprint_safetensors(data: bytes) -> str:
     )
 
 
-def tensors_of(data: bytes) -> dict[str, tuple[str, list[int], memoryview]]:
+def tensors_of(data: Data) -> dict[str, tuple[str, list[int], memoryview]]:
     """Return tensor name -> (dtype, shape, bytes) of a safetensors file.
 
     Raises StoreCorrupt as `fingerprint_safetensors`.
@@ -77,7 +80,7 @@ def tensors_of(data: bytes) -> dict[str, tuple[str, list[int], memoryview]]:
     return {name: (dtype, shape, body[begin:end]) for name, (dtype, shape, begin, end) in tensors.items()}
 
 
-def _parse(data: bytes) -> tuple[dict[str, tuple[str, list[int], int, int]], memoryview]:
+def _parse(data: Data) -> tuple[dict[str, tuple[str, list[int], int, int]], memoryview]:
     """Return tensor name -> (dtype, shape, begin, end), and the body that the two offsets in bytes refer to."""
     length = int.from_bytes(data[:_HEADER_LENGTH_BYTES], "little")
     if length > len(data) - _HEADER_LENGTH_BYTES:

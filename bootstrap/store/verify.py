@@ -6,8 +6,9 @@
 - each artifact that a record names, each final comparison: manifest against the record, files against the manifest
 
 Artifacts that no record names are listed, not reported as problems: a run may be about to commit them. So are weights
-that `bootstrap gc` has freed, whose manifests are checked; without its mark a missing file is lost. Left out:
-annotations, which lie outside the hash, and whether the same work would give the same result again.
+that `bootstrap gc` has freed, whose manifests are checked; without its mark a missing file is lost. Files are hashed in
+blocks, so that they need not fit into memory. Left out: annotations, which lie outside the hash, and whether the same
+work would give the same result again.
 """
 
 from collections.abc import Callable, Collection
@@ -210,7 +211,7 @@ class _Verification:
         self.num_bytes += (folder / MANIFEST_NAME).stat().st_size
         for name in sorted(set(artifact.files) - set(gone)):
             try:
-                self.num_bytes += len(artifact.read(name))
+                self.num_bytes += artifact.check(name)
             except StoreError as error:
                 self._problem(folder / name, error)
         return artifact if len(self.problems) == num_problems else None
@@ -225,7 +226,7 @@ class _Verification:
             self._problem(artifact.path, f"the weights hold no {MODEL_WEIGHTS} and no {ADAPTER_WEIGHTS}")
             return
         try:
-            files = {PurePosixPath(name).name: data for name, data in artifact.read_all().items()}
+            files = {PurePosixPath(name).name: artifact.mapped(name) for name in artifact.files}
             found = fingerprint_model(files)
             if (needed := base_fingerprint(files)) is not None:
                 self._check_base(artifact, base, needed)
@@ -252,7 +253,7 @@ class _Verification:
             self._problem(artifact.path, f"the adapter needs the base weights {needed}, which were freed")
             return
         if base.path not in self.bases:
-            self.bases[base.path] = fingerprint_model({MODEL_WEIGHTS: base.read(MODEL_WEIGHTS)})
+            self.bases[base.path] = fingerprint_model({MODEL_WEIGHTS: base.mapped(MODEL_WEIGHTS)})
         if self.bases[base.path] != needed:
             self._problem(
                 base.path,
