@@ -5,7 +5,7 @@ Importing this module imports MLflow, which takes seconds: import it where it is
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
@@ -24,6 +24,8 @@ def counted_requests() -> Iterator[Counter[str]]:
 
         return call
 
-    own = {name: real for name in dir(MlflowClient) if callable(real := getattr(MlflowClient, name)) and name[0] != "_"}
-    with mock.patch.multiple(MlflowClient, **{name: counted(name, real) for name, real in own.items()}):
+    with ExitStack() as patches:
+        for name in dir(MlflowClient):
+            if callable(real := getattr(MlflowClient, name)) and not name.startswith("_"):
+                patches.enter_context(mock.patch.object(MlflowClient, name, counted(name, real)))
         yield asked
