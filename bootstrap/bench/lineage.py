@@ -25,6 +25,10 @@ from bootstrap.store import index, uses
 SMALL = 10
 TIMES = 3
 """Measurements of each question, and generations published one by one."""
+SHARE = 10
+"""The lineage page is due when one generation in so many is new (`lineage/whole_page.py`)."""
+Publish = Callable[[Path, bool], int]
+"""Publishes what is due of the lineage in a folder, which is growing or not; returns the number of requests made."""
 Ask = Callable[[Path, str], None]
 """Asks a question about the lineage in a folder, or about one of its samples."""
 
@@ -58,7 +62,19 @@ class LengthRow:
     published_rest: Seconds | None
     """Publishing all generations that were not published; None without publishing."""
     published_one: Seconds | None
-    """Publishing one more generation."""
+    """Publishing one more generation while the lineage grows, without drawing the lineage page."""
+    drawn: Seconds | None
+    """Drawing the lineage page, and looking at all generations, as at the end of a run."""
+    requests: int | None
+    """Requests to MLflow for one more generation."""
+
+    @property
+    def published(self) -> Seconds | None:
+        """One more generation with its share of drawing the page, which is due each time a tenth is new."""
+        if self.published_one is None or self.drawn is None:
+            return None
+        one, share = self.published_one, max(1.0, self.generations / SHARE)
+        return Seconds(clock=one.clock + self.drawn.clock / share, cpu=one.cpu + self.drawn.cpu / share)
 
 
 def measure_lineage(
@@ -68,13 +84,13 @@ def measure_lineage(
     rollouts: int,
     givers: int,
     questions: Mapping[str, Ask],
-    publish: Callable[[Path], None] | None,
+    publish: Publish | None,
     say: Callable[[str], None],
 ) -> list[LengthRow]:
     """Return a row for a lineage of `SMALL` generations, and one for `generations` of them, in the folder `store`.
 
     `rollouts`: of the whole lineage. `givers`: earlier generations that each generation replays from. `publish`:
-    publishes what is due of the lineage in a folder; None leaves that out.
+    publishes what is due; None leaves that out.
     """
     lengths = sorted({min(SMALL, generations), generations})
     grown = LongLineage(store / "bench", rollouts=-(-rollouts // max(1, generations - 1)), givers=givers)
@@ -86,7 +102,7 @@ def _at(
     length: int,
     *,
     questions: Mapping[str, Ask],
-    publish: Callable[[Path], None] | None,
+    publish: Publish | None,
     say: Callable[[str], None],
 ) -> LengthRow:
     root = grown.store.root
@@ -105,11 +121,14 @@ def _at(
         say(f"asking: {name}")
         seconds[name], opened[name] = _asked(ask, root, sample)
     ledger, everything = _size(grown.store.ledger.folder), _size(root)
-    rest = one = None
+    rest = one = drawn = requests = None
     if publish is not None:
         say(f"publishing {length} generations")
-        rest = _timed(lambda: publish(root), times=1)
-        one = _timed(lambda: publish(root), times=TIMES, before=grown.grow)
+        rest = _timed(lambda: publish(root, False), times=1)
+        asked = list[int]()
+        one = _timed(lambda: asked.append(publish(root, True)), times=TIMES, before=grown.grow)
+        requests = min(asked)
+        drawn = _timed(lambda: publish(root, False), times=1)
     return LengthRow(
         generations=length,
         rollouts=grown.rollouts * (length - 1),
@@ -121,6 +140,8 @@ def _at(
         opened=opened,
         published_rest=rest,
         published_one=one,
+        drawn=drawn,
+        requests=requests,
     )
 
 

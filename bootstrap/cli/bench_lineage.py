@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -64,8 +64,17 @@ def measure_lineage(
     table = [
         (*_compared(name, [row.questions[name] for row in rows]), str(last.opened[name])) for name in last.questions
     ]
-    one = [row.published_one for row in rows if row.published_one is not None]
-    render.print_table(names, [*table, *([(*_compared("publish one more", one), "")] if one else [])])
+    for name, seconds in (
+        ("publish one more", [row.published_one for row in rows]),
+        ("draw the page", [row.drawn for row in rows]),
+        ("one more, with its share of the page", [row.published for row in rows]),
+    ):
+        found = [one for one in seconds if one is not None]
+        table += [(*_compared(name, found), "")] if found else []
+    render.print_table(names, table)
+    if last.requests is not None:
+        told = " and ".join(f"{row.requests} at {row.generations}" for row in rows)
+        render.say(f"requests to MLflow for one more generation: {told}")
 
 
 @contextmanager
@@ -83,18 +92,22 @@ def _folder(store: Path | None) -> Iterator[Path]:
             os.environ.update({} if before is None else {"XDG_CACHE_HOME": before})
 
 
-def _publisher(store: Path) -> Callable[[Path], None]:
+def _publisher(store: Path) -> bench.Publish:
+    from bootstrap.lineage.asked import counted_requests
     from bootstrap.lineage.publisher import publish
     from bootstrap.lineage.tracking import database_uri
 
-    def work(root: Path) -> None:
-        publish(
-            root.absolute(),
-            tracking_uri=database_uri(store.absolute() / "mlflow.db"),
-            experiment=None,
-            recipe={"name": root.name, **LineageStore(root).header().identity},
-            sample_rollouts=8,
-        )
+    def work(root: Path, is_growing: bool) -> int:
+        with counted_requests() as asked:
+            publish(
+                root.absolute(),
+                tracking_uri=database_uri(store.absolute() / "mlflow.db"),
+                experiment=None,
+                recipe={"name": root.name, **LineageStore(root).header().identity},
+                sample_rollouts=8,
+                is_growing=is_growing,
+            )
+        return asked.total()
 
     return work
 

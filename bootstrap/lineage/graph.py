@@ -93,11 +93,6 @@ def lineage(
     }
 
 
-def to_json(graph: Mapping[str, Any]) -> str:
-    """Return the graph as canonical JSON text: sorted keys, ASCII."""
-    return json.dumps(graph, sort_keys=True, indent=1)
-
-
 def to_html(graph: Mapping[str, Any]) -> str:
     """Return the graph as one self-contained page."""
     data = json.dumps(packed(graph), sort_keys=True, separators=(",", ":"))

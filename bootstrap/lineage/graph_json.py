@@ -1,11 +1,15 @@
 """Ledger -> the lineage as one JSON document with a schema version, for other programs.
 
-    {"format": "bootstrap lineage graph", "schema_version": 1, "lineage", "recipe_digest", "head", "champion",
+    {"format": "bootstrap lineage graph", "schema_version": 2, "lineage", "recipe_digest", "head", "champion",
      "champion_path": [number], "recipe": {...},
      "generations": [{"name", "number", "parents", ..., "record": hash}], the fields of `bootstrap show --json`
-     "edges": [{"from": number or null, "source": name, "to": number, "role", "fingerprint", "record"}]}
+     "edges": [{"from": number or null, "source": name, "to": number, "role", "fingerprint", "record"}],
+     "data_sets": [{"from": number or null, "source": name, "fingerprint", "record"}],
+     "data": [[[first, last], ...]]}
 
-`from` is null for a model outside the lineage, whose name is `source`. A field that goes or changes its meaning raises
+`from` is null for a model outside the lineage, whose name is `source`. `data` has for each generation the data sets
+that it replays, as ranges of places in `data_sets`, so that the document grows with the number of generations and not
+with its square. A field that goes or changes its meaning raises
 the version; a new one does not. Left out: what the lineage page shows beside this (`graph.py`).
 """
 
@@ -13,10 +17,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bootstrap.lineage import queries
+from bootstrap.ledger_records import Edge
+from bootstrap.lineage import queries, replayed
 from bootstrap.store.ledger import Entry
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def to_json(entries: Sequence[Entry], *, identity: Mapping[str, Any]) -> str:
@@ -25,6 +30,7 @@ def to_json(entries: Sequence[Entry], *, identity: Mapping[str, Any]) -> str:
     `entries`: at least one; `identity`: the recipe's, from the lineage's header.
     """
     last, children = entries[-1], queries.children(entries)
+    data_sets, data = replayed.data_sets(entries)
     document = {
         "format": "bootstrap lineage graph",
         "schema_version": SCHEMA_VERSION,
@@ -39,19 +45,24 @@ def to_json(entries: Sequence[Entry], *, identity: Mapping[str, Any]) -> str:
             for number, entry in enumerate(entries)
         ],
         "edges": [
-            {
-                "from": edge.generation,
-                "source": queries.source(edge),
-                "to": entry.generation.number,
-                "role": edge.role,
-                "fingerprint": edge.fingerprint,
-                "record": edge.record,
-            }
+            {**_source(edge), "to": entry.generation.number, "role": edge.role}
             for entry in entries
             for edge in entry.generation.edges
+            if edge.role != "data"
         ],
+        "data_sets": [_source(edge) for edge in data_sets],
+        "data": [replayed.ranges(places) for places in data],
     }
     return json.dumps(document, sort_keys=True, indent=1)
+
+
+def _source(edge: Edge) -> dict[str, Any]:
+    return {
+        "from": edge.generation,
+        "source": queries.source(edge),
+        "fingerprint": edge.fingerprint,
+        "record": edge.record,
+    }
 
 
 def _node(entry: Entry, children: Sequence[str], *, is_champion: bool) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from bootstrap.store.ledger import Entry
 
 TAG_LIMIT = 8000
 """Most characters that MLflow keeps in a run's tag."""
+LISTED = 10
+"""Most generations in the table of a lineage's note, the newest."""
 
 
 def of_experiment(lineages: Mapping[str, str], experiment_id: str) -> str:
@@ -68,11 +70,10 @@ def of_lineage(
         line = queries.final_line(final, entries)
         parts.append(f"{line[0].upper()}{line[1:]}.")
     rows: list[tuple[str, ...]] = []
-    for number in reversed(range(len(entries))):
+    for number in reversed(range(max(len(entries) - LISTED, 0), len(entries))):
         rows.append(_row(entries[number], receipts[number]))
-        if len("\n\n".join([*parts, text.table(head, rows)])) > TAG_LIMIT:
-            rows.pop()
-            break
+    while rows and len("\n\n".join([*parts, text.table(head, rows)])) > TAG_LIMIT:
+        rows.pop()
     return "\n\n".join([*parts, text.table(head, rows)])
 
 

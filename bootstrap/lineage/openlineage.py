@@ -3,7 +3,11 @@
     job       LINEAGE.gen-N, part of the job LINEAGE
     run       started and completed when the generation was; a rejected candidate has completed too
     inputs    weights it starts from and learns from, data of earlier generations, the task, models outside
-    outputs   weights, data (what its steps made), evaluation
+    outputs   weights, data (what its steps made), evaluation, replay (all data that it replays, as one)
+
+A generation that replays what an earlier one did, with few changes, has that one's `replay` as an input, beside the
+data sets that are new; the tag `dropped` names those that it leaves out. So the events grow with the number of
+generations and not with its square. The version of a `replay` is `replay_version` of all that is in it.
 
 Facets are those of the specification: versions are fingerprints and digests, `test` holds the gate's tests, `tags` the
 outcome, `executionParameters` seed, code, verifiers and cost. Ids follow from the ledger's hashes, so the same ledger
@@ -13,7 +17,7 @@ Left out: sending events, which its client does.
 
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
@@ -38,7 +42,7 @@ from bootstrap import __version__
 from bootstrap.canonical import digest_of
 from bootstrap.ids import ForeignGeneration
 from bootstrap.ledger_records import Edge, Generation
-from bootstrap.lineage import queries
+from bootstrap.lineage import queries, replayed
 from bootstrap.store.ledger import Entry
 
 PRODUCER = f"https://pypi.org/project/bootstrap-lm/{__version__}"
@@ -51,13 +55,19 @@ _IDS = uuid.UUID("5b0f5d5e-6f0c-5d0a-9a55-3c1d1c7b9e10")
 
 def to_lines(entries: Sequence[Entry], *, identity: Mapping[str, Any]) -> Iterator[str]:
     """Yield each event as one line of JSON, in ASCII. `identity`: the recipe's, from the lineage's header."""
+    before: Generation | None = None
     for entry in entries:
-        for event in events(entry, identity=identity):
+        for event in events(entry, identity=identity, before=before):
             yield json.dumps(Serde.to_dict(event), sort_keys=True)
+        if replayed.of_generation(entry.generation):
+            before = entry.generation
 
 
-def events(entry: Entry, *, identity: Mapping[str, Any]) -> tuple[RunEvent, RunEvent]:
-    """Return the START and the COMPLETE event of a generation; what is known of it stands in the second."""
+def events(entry: Entry, *, identity: Mapping[str, Any], before: Generation | None = None) -> tuple[RunEvent, RunEvent]:
+    """Return the START and the COMPLETE event of a generation; what is known of it stands in the second.
+
+    `before`: the last generation before it that replayed data; None names all data sets.
+    """
     node, measured = entry.generation, entry.annotations
     space = namespace(node.lineage)
     job = Job(space, f"{node.lineage}.{node.name}", facets=_job_facets(node))
@@ -74,7 +84,7 @@ def events(entry: Entry, *, identity: Mapping[str, Any]) -> tuple[RunEvent, RunE
         eventTime=measured.finished,
         run=Run(run, facets=facets),
         job=job,
-        inputs=[*_inputs(node), _task(space, identity)],
+        inputs=[*_inputs(node, replayed.changes(node, before)), _task(space, identity)],
         outputs=_outputs(space, node),
         producer=PRODUCER,
     )
@@ -152,12 +162,27 @@ def _run_facets(entry: Entry) -> dict[str, RunFacet]:
     }
 
 
-def _inputs(node: Generation) -> list[InputDataset]:
+def replay_version(data_sets: Iterable[tuple[str, str, str]]) -> str:
+    """Return the version of all that a generation replays: namespace, name and version of each data set."""
+    return digest_of(sorted(map(list, data_sets)))
+
+
+def _replay(node: Generation) -> str:
+    return replay_version((*_source(node, edge), edge.fingerprint) for edge in replayed.of_generation(node))
+
+
+def _inputs(node: Generation, data: replayed.Changes) -> list[InputDataset]:
     """Return each source of the generation once, with all its roles."""
     found: dict[tuple[str, str], list[Edge]] = {}
-    for edge in node.edges:
+    for edge in [*(edge for edge in node.edges if edge.role != "data"), *data.added]:
         found.setdefault(_source(node, edge), []).append(edge)
-    return [
+    pool = []
+    if data.since is not None:
+        dropped = ", ".join(f"{space}/{name}" for space, name in (_source(node, edge) for edge in data.dropped))
+        tags = {"role": "data", **({"dropped": dropped} if dropped else {})}
+        facets = _facets("DATA", version=_replay(data.since), tags=tags)
+        pool = [InputDataset(namespace(node.lineage), f"{data.since.name}/replay", facets=facets)]
+    return pool + [
         InputDataset(
             space,
             name,
@@ -191,9 +216,11 @@ def _task(space: str, identity: Mapping[str, Any]) -> InputDataset:
 
 def _outputs(space: str, node: Generation) -> list[OutputDataset]:
     steps = {role: ref.digest for role, ref in node.artifacts.items() if role.startswith("step-")}
+    num_replayed = len(replayed.of_generation(node))
     made = [
         (f"{node.name}/weights", "MODEL", node.fingerprint, {"outcome": node.outcome.value}),
         *([(f"{node.name}/data", "DATA", digest_of(steps), {"steps": str(len(steps))})] if steps else ()),
+        *([(f"{node.name}/replay", "DATA", _replay(node), {"sets": str(num_replayed)})] if num_replayed else ()),
         *(
             (f"{node.name}/{role}", "DATA", ref.digest, {})
             for role, ref in sorted(node.artifacts.items())

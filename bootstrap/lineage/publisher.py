@@ -54,7 +54,7 @@ from bootstrap.lineage.outbox import Models, Outbox, Receipt
 from bootstrap.lineage.pages import Pages
 from bootstrap.lineage.reach import check_reachable
 from bootstrap.lineage.registry import Registry
-from bootstrap.lineage.shown import NEWEST, PublishedRuns, model_name
+from bootstrap.lineage.shown import PublishedRuns, model_name
 from bootstrap.lineage.text import one_line
 from bootstrap.store import index
 from bootstrap.store.artifacts import Artifact
@@ -67,6 +67,8 @@ from bootstrap.store.pretrained import Pretrained, pretrained_of
 SCHEMA = str(graph.SCHEMA)
 PAGE_SAMPLES = 6
 """Rollouts per generation shown on the lineage page."""
+FEW = 16
+"""Unpublished generations up to which runs are looked up one by one."""
 LOCK_SECONDS = 60.0
 """Longest wait for another process that publishes the same lineage to the same place."""
 _CURVES = {"updates.parquet": "train", "self_play.parquet": "self_play"}
@@ -177,7 +179,7 @@ class _Publisher:
         shown = self.outbox.shown(self.entries, lineage_run_id=root_run_id, shown_as=graph.SCHEMA)
         looked_at = self._looked_at(self.receipts.marked, shown)
         unmarked = [self.entries[number] for number in looked_at if number not in self.receipts]
-        if len(unmarked) > NEWEST:
+        if len(unmarked) > FEW:
             self.shown.look_up_all()
         recovered = {entry.generation.number: found for entry in unmarked if (found := self._recovered(entry))}
         for number, receipt in recovered.items():
@@ -196,7 +198,7 @@ class _Publisher:
         if not unmarked and not due and head_is_shown and is_drawn:
             self._settle()
             return []
-        if not self.registry.open(key):
+        if not self.registry.open(key, self.shown.registered(self.registry.name)):
             self.registry = self._registry()
             if not self.registry.open(key):
                 raise TrackingError(f"another lineage takes the name {self.registry.name} in MLflow; publish once more")
@@ -230,13 +232,13 @@ class _Publisher:
         places.check_inside(place or "", self.tracking_uri, store=self.store.root.parent, what=what)
 
     def _looked_at(self, marked: Sequence[int], shown: int) -> list[int]:
-        """Return the generations to look at: with little news a bounded number of them, else all.
+        """Return the generations to look at: a bounded number of a growing lineage with little news, else all.
 
         `marked`: the generations that have a marker; `shown`: how many the lineage's pages show, 0 if not known.
         """
         everything = range(len(self.entries))
         news = (set(everything) - set(marked)) | set(everything[shown:])
-        if not shown or not news or len(news) > NEWEST:
+        if not (self.is_growing and shown and 0 < len(news) <= FEW):
             return list(everything)
         numbers = news | set(self.shown.to_look_at(marked, of=len(self.entries)))
         for number in news:
@@ -351,7 +353,8 @@ class _Publisher:
     def _settle(self) -> None:
         """End the runs that a killed publication left RUNNING; those without a record end as KILLED."""
         left = list(self.shown.left_running(now=time.time()))
-        published = {self.root_run.info.run_id} | {receipt.run_id for receipt in self.receipts.values() if left}
+        receipts = self.receipts.values() if left else ()
+        published = {self.root_run.info.run_id, *(receipt.run_id for receipt in receipts)}
         for run, finished in left:
             status = "FINISHED" if run.info.run_id in published else "KILLED"
             self.client.set_terminated(run.info.run_id, status, end_time=_milliseconds(finished))

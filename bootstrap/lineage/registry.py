@@ -16,6 +16,7 @@ from mlflow.entities import LoggedModel, LoggedModelStatus
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+from mlflow.tracking._model_registry.client import ModelRegistryClient
 
 from bootstrap.lineage.tags import EXPERIMENT, LEDGER_HASH, RUN_KEY
 from bootstrap.lineage.text import plain
@@ -45,14 +46,20 @@ class Registry:
         check_place: Callable[[str, str], None],
     ) -> None:
         self._client, self._experiment_id, self._check_place = client, experiment_id, check_place
+        # `MlflowClient` asks for the whole model, with all its versions, before it changes one: the name may be that of
+        # a prompt. Here it is a model's.
+        self._models = ModelRegistryClient(client.tracking_uri, client.tracking_uri)
         self.lineage, self.name = lineage, name
 
-    def open(self, key: str) -> bool:
+    def open(self, key: str, known: RegisteredModel | None = None) -> bool:
         """Make the registered model if it does not exist, marked as that of the lineage's run with this key.
 
-        Returns whether it is this lineage's: False if another has made one of this name since the name was chosen.
+        `known`: the model as it was when the name was chosen; if it has these marks, nobody is asked. Returns whether
+        it is this lineage's: False if another has made one of this name since the name was chosen.
         """
         owner = {RUN_KEY: key, EXPERIMENT: self._experiment_id}
+        if known is not None and owner.items() <= known.tags.items():
+            return True
         found = self._found()
         if found is None:
             try:
@@ -137,8 +144,8 @@ class Registry:
         """Show the note on the pages of a model and its version, and link them."""
         versions = json.dumps([{"name": self.name, "version": version}])
         self._client.set_logged_model_tags(model_id, {"mlflow.note.content": note, "mlflow.modelVersions": versions})
-        self._client.update_model_version(self.name, version, description=note)
+        self._models.update_model_version(self.name, version, description=note)
 
     def point(self, alias: str, version: str) -> None:
         """Move an alias to a version."""
-        self._client.set_registered_model_alias(self.name, alias, version)
+        self._models.set_registered_model_alias(self.name, alias, version)

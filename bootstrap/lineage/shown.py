@@ -12,9 +12,9 @@ The hash of the first record identifies a lineage, so two that only share a name
 with the same first generations differ in the ledger's head that the root run shows: it is one of our records or not.
 The same lineage published to two experiments has a registered model for each.
 
-Runs are looked up one by one, and gaps are looked for among a bounded number of generations, so that publishing the
-next one asks as much of MLflow after a thousand generations as after ten. Where nothing new is to be published, all are
-looked at.
+While a lineage grows, runs are looked up one by one, and gaps are looked for among a bounded number of generations, so
+that publishing the next one asks as much of MLflow after a thousand generations as after ten. At the end of a run and
+at `bootstrap lineage --sync` all are looked at.
 """
 
 import re
@@ -36,7 +36,7 @@ from bootstrap.lineage.tags import EXPERIMENT, LEDGER_HASH, RUN_KEY
 from bootstrap.store.index import links
 from bootstrap.store.ledger import Entry
 
-NEWEST = ROTATING = 16
+NEWEST = ROTATING = 4
 """Generations that are looked at with each new one: the newest, and some older ones, others every time."""
 STALE_SECONDS = 3600.0
 """No publication of one generation takes longer."""
@@ -56,6 +56,7 @@ class PublishedRuns:
         self._client, self._experiment_id, self._entries = client, experiment_id, entries
         self.lineage = entries[0].generation.lineage
         self._runs: dict[str, Run | None] = {}
+        self._registered: dict[str, RegisteredModel] = {}
         self._all_known = False
         self.root_key = self._own_root()
         """Key of the lineage's own run; None if another copy of this lineage already shows all of it."""
@@ -82,8 +83,8 @@ class PublishedRuns:
         base, identity = model_name(self.lineage), f"{self._experiment_id}/{self.root_key}"
         names = [base, *(f"{base}-{sha256(text.encode())[:_DIGITS]}" for text in (str(self.root_key), identity))]
         for name in names:
-            found = self._client.search_registered_models(f"name = '{name}'", max_results=1)
-            if not found or self._is_own(found[0]):
+            found = self.registered(name)
+            if found is None or self._is_own(found):
                 return name
         raise TrackingError(
             f"the registered models {', '.join(names)} in MLflow belong to other lineages; rename one of them there, "
@@ -122,10 +123,17 @@ class PublishedRuns:
         champion = {self._entries[-1].generation.champion} & set(ordered)
         return sorted({*newest, *turn, *champion})
 
+    def registered(self, name: str) -> RegisteredModel | None:
+        """Return a registered model as it was when it was first found; None if there is none."""
+        if name not in self._registered:
+            found = self._client.search_registered_models(f"name = '{name}'", max_results=1)
+            self._registered |= {name: found[0]} if found else {}
+        return self._registered.get(name)
+
     def aliases(self, registered: str) -> dict[str, str]:
         """Return the aliases of a registered model, with the versions that they stand for; none without the model."""
-        found = self._client.search_registered_models(f"name = '{registered}'", max_results=1)
-        return {alias: str(version) for alias, version in found[0].aliases.items()} if found else {}
+        found = self.registered(registered)
+        return {alias: str(version) for alias, version in found.aliases.items()} if found is not None else {}
 
     def gaps(self, receipts: Mapping[int, Receipt], *, registered: str, aliases: Mapping[str, str]) -> set[int]:
         """Return the numbers of generations that lack something that their receipts name; deleted runs are restored.

@@ -19,15 +19,16 @@ def test_questions_and_publishing_are_measured_at_both_lengths(tmp_path: Path):
         asked.append(sample)
         (root / "lineage.json").read_bytes()
 
-    def publish(root: Path) -> None:
+    def publish(root: Path, is_growing: bool) -> int:
         published.append(len(list((root / "ledger").iterdir())))
+        return 7
 
     rows = measure_lineage(
         tmp_path, generations=20, rollouts=1000, givers=2, questions={"q": ask}, publish=publish, say=lambda _: None
     )
     assert [row.generations for row in rows] == [10, 20]
     assert [row.opened for row in rows] == [{"q": 1}, {"q": 1}] and len(asked) == 2 * (TIMES + 1)
-    assert published == [10, 11, 12, 13, 20, 21, 22, 23]
+    assert published == [10, 11, 12, 13, 13, 20, 21, 22, 23, 23] and rows[1].requests == 7
     assert rows[1].rollouts >= 1000 and rows[1].store_bytes > rows[0].store_bytes > rows[0].ledger_bytes > 0
 
 

@@ -121,6 +121,23 @@ def test_an_entry_is_read_from_its_file_when_it_is_asked_for(store: LineageStore
     assert [Path(path).name for path in opened[:3]] == ["000003.json", "000001.json", "000002.json"]
 
 
+def test_recalled_entries_are_those_read_and_open_no_record_that_is_known(store: LineageStore):
+    whole = list(index.read(store))
+    with opened_files(store.ledger.folder) as opened:
+        recalled = index.recall(store)
+        assert [link.hash for link in recalled.links] == [entry.hash for entry in whole]
+    assert {Path(path).name for path in opened} <= {"", "ledger", "000000.json", f"{len(whole) - 1:06d}.json"}
+    assert list(recalled) == whole and index.links(whole) == index.links(list(recalled))
+
+
+def test_a_record_that_is_not_what_the_chain_says_is_refused_when_it_is_recalled(store: LineageStore):
+    index.read(store)
+    newest = store.ledger.paths()[-1]
+    rewrite(newest, newest.read_bytes().replace(b'"seed":', b'"seed":1'))
+    with pytest.raises(StoreCorrupt, match=newest.name):
+        index.recall(store)
+
+
 def test_a_file_that_changes_after_it_was_proven_is_refused(store: LineageStore):
     entries = index.read(store)
     rewrite(store.ledger.path(1), store.ledger.path(2).read_bytes())

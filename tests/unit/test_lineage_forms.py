@@ -4,10 +4,12 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.copies import fork, lineage
 from support.lineage_factory import NASTY, PROMOTED, REJECTED, SETTINGS, UNGATED, build, grow
+from support.long_lineage import build_long
 
 from bootstrap.cli.main import main
 from bootstrap.ledger_records import Edge
@@ -97,11 +99,11 @@ def test_json_names_its_schema_and_every_generation_and_edge(tmp_path: Path) -> 
     text = graph_json.to_json(entries, identity=SETTINGS.identity())
     found = json.loads(text)
     assert text.isascii()
-    assert (found["format"], found["schema_version"]) == ("bootstrap lineage graph", 1)
+    assert (found["format"], found["schema_version"]) == ("bootstrap lineage graph", 2)
     assert (found["lineage"], found["champion"], found["champion_path"]) == ("addition", 1, [0, 1])
     assert found["head"] == entries[-1].hash and found["recipe"] == SETTINGS.identity()
     assert [node["hash"] for node in found["generations"]] == [entry.hash for entry in entries]
-    assert len(found["edges"]) == sum(len(entry.generation.edges) for entry in entries)
+    assert len(found["edges"]) == sum(edge.role != "data" for entry in entries for edge in entry.generation.edges)
     assert {"from": None, "source": "/models/tutor", "to": 2, "role": "teacher"}.items() <= next(
         edge for edge in found["edges"] if edge["from"] is None and edge["to"] == 2
     ).items()
@@ -127,7 +129,26 @@ def test_json_has_the_fields_of_show_and_reads_each_record_once_whatever_the_len
     assert len(passes) == 1, "the number of passes over the ledger does not grow with it"
 
 
-def test_the_fields_of_schema_1_are_these(tmp_path: Path) -> None:
+def data_of(document: dict[str, Any], number: int) -> list[tuple[int | None, str]]:
+    """Return the data sets of a generation as a reader of the document finds them."""
+    places = [place for first, last in document["data"][number] for place in range(first, last + 1)]
+    return [(document["data_sets"][place]["from"], document["data_sets"][place]["fingerprint"]) for place in places]
+
+
+def test_every_data_edge_can_be_read_from_the_json_which_grows_no_faster_than_the_lineage(tmp_path: Path) -> None:
+    sizes = dict[int, int]()
+    for count in (40, 80):
+        entries = build_long(tmp_path / str(count), count=count).entries
+        text = graph_json.to_json(entries, identity={})
+        found = json.loads(text)
+        for entry in entries:
+            edges = [edge for edge in entry.generation.edges if edge.role == "data"]
+            assert data_of(found, entry.generation.number) == [(edge.generation, edge.fingerprint) for edge in edges]
+        sizes[count] = len(text)
+    assert sizes[80] < 2.1 * sizes[40]
+
+
+def test_the_fields_of_schema_2_are_these(tmp_path: Path) -> None:
     """A name that goes or is renamed breaks whoever reads it: raise `SCHEMA_VERSION` with this list."""
     found = json.loads(graph_json.to_json(build(tmp_path / "addition"), identity={}))
     assert found.keys() == {
@@ -141,7 +162,10 @@ def test_the_fields_of_schema_1_are_these(tmp_path: Path) -> None:
         "champion_path",
         "generations",
         "edges",
+        "data_sets",
+        "data",
     }
+    assert found["data_sets"][0].keys() == {"from", "source", "fingerprint", "record"}
     assert found["edges"][0].keys() == {"from", "source", "to", "role", "fingerprint", "record"}
     assert found["generations"][0].keys() >= {
         "name",

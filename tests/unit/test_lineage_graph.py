@@ -73,7 +73,7 @@ def test_the_same_ledger_gives_the_same_bytes(entries: Sequence[Entry], tmp_path
     again = build(tmp_path / "elsewhere", plan=(PROMOTED, REJECTED, PROMOTED))
     first, second = graph.lineage(entries, samples={1: [SAMPLE]}), graph.lineage(again, samples={1: [SAMPLE]})
     assert graph.to_html(first) == graph.to_html(second)
-    assert graph.to_json(first) == graph.to_json(second)
+    assert first == second
 
 
 def test_the_page_carries_the_packed_graph(entries: Sequence[Entry]) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from jsonschema import Draft202012Validator, FormatChecker
 from openlineage.client import facet_v2
 from support.copies import fork, lineage
 from support.lineage_factory import NASTY, PROMOTED, REJECTED, SETTINGS, build
+from support.long_lineage import build_long
 
 from bootstrap.cli.main import main
+from bootstrap.ledger_records import Edge
 from bootstrap.lineage import openlineage
 from bootstrap.store.ledger import Entry
 
@@ -145,15 +148,57 @@ def test_what_goes_in_is_what_came_out_of_an_earlier_generation_or_from_outside(
         assert len(sources) == len(event["inputs"]), "each source once"
         own = {place for place in sources if place[0] == "bootstrap://addition" and place[1] != "task"}
         assert own <= made
-        named = {edge.fingerprint for edge in entry.generation.edges}
+        named = {edge.fingerprint for edge in entry.generation.edges if edge.role != "data"}
         assert {one["facets"]["version"]["datasetVersion"] for one in event["inputs"]} >= named
         made |= {(one["namespace"], one["name"]) for one in event["outputs"]}
     last = {one["name"]: one for one in done[2]["inputs"]}
-    assert tags(last["gen-1/weights"]) == {"role": "init"} and tags(last["gen-0/data"]) == {"role": "data"}
+    assert tags(last["gen-1/weights"]) == {"role": "init"} and tags(last["gen-1/data"]) == {"role": "data"}
     assert last["/models/tutor"]["namespace"] == openlineage.OUTSIDE
     outputs = {one["name"]: one["facets"]["version"]["datasetVersion"] for one in done[2]["outputs"]}
     assert outputs["gen-2/weights"] == entries[2].generation.fingerprint
     assert outputs["gen-2/evaluation"] == entries[2].generation.artifacts["evaluation"].digest
+
+
+def replay_of(done: list[dict[str, Any]]) -> Iterator[set[tuple[str, str, str]]]:
+    """Yield what each generation replays, as a reader of the events finds it, after checking it against its version."""
+    known: dict[str, set[tuple[str, str, str]]] = {}
+    for event in done:
+        found, dropped = set[tuple[str, str, str]](), set[str]()
+        for one in event["inputs"]:
+            version = one["facets"]["version"]["datasetVersion"]
+            if one["name"].endswith("/replay"):
+                found |= known[version]
+                dropped = set(tags(one).get("dropped", "").split(", "))
+            elif tags(one)["role"] == "data":
+                found.add((one["namespace"], one["name"], version))
+        found = {one for one in found if f"{one[0]}/{one[1]}" not in dropped}
+        versions = {one["name"]: one["facets"]["version"]["datasetVersion"] for one in event["outputs"]}
+        if found:
+            own = versions[event["job"]["name"].partition(".")[2] + "/replay"]
+            assert own == openlineage.replay_version(found)
+            known[own] = found
+        yield found
+
+
+def test_every_data_edge_can_be_read_from_the_events_which_grow_no_faster_than_the_lineage(tmp_path: Path) -> None:
+    sizes = dict[int, int]()
+    for count in (40, 80):
+        entries = build_long(tmp_path / str(count), count=count).entries
+        # One that drops some, one that replays nothing, and one that goes on after it.
+        some = entries[20].generation
+        for number, edges in ((20, some.edges[:-3]), (21, some.edges[:1])):
+            entries[number] = with_edges(entries[number], edges)
+        told = events(entries)
+        for entry, found in zip(entries, replay_of(told[1::2]), strict=True):
+            wanted = [edge for edge in entry.generation.edges if edge.role == "data"]
+            space = f"bootstrap://{entry.generation.lineage}"
+            assert found == {(space, f"gen-{edge.generation}/data", edge.fingerprint) for edge in wanted}
+        sizes[count] = len(json.dumps(told))
+    assert sizes[80] < 2.1 * sizes[40]
+
+
+def with_edges(entry: Entry, edges: tuple[Edge, ...]) -> Entry:
+    return replace(entry, generation=entry.generation.model_copy(update={"edges": edges}))
 
 
 def test_a_decision_and_its_tests_are_told(tmp_path: Path) -> None:

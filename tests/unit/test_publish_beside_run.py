@@ -12,7 +12,7 @@ import pytest
 from support import lineage_factory
 
 from bootstrap.cli.main import main
-from bootstrap.cli.publish import Publisher, sync_command
+from bootstrap.cli.publish import GROWING, Publisher, sync_command
 from bootstrap.config.recipe import Recipe
 from bootstrap.ledger_records import GenerationOutcome
 from bootstrap.store.finals import final_of
@@ -42,6 +42,19 @@ def test_commits_during_a_publication_are_caught_up_by_one_more(tmp_path: Path) 
         end.touch()
         assert publish.finish()
     assert count(path) == 2
+
+
+def test_the_last_publication_is_whole_and_is_left_out_where_nothing_is_left_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "calls"
+    program = python(f"import sys; open({str(path)!r}, 'a').write(' '.join(sys.argv[1:]) + chr(10))")
+    for is_whole, calls in ((False, ["--growing", ""]), (True, ["--growing"])):
+        path.unlink(missing_ok=True)
+        with Publisher(
+            program, warn=lambda text: None, growing=GROWING, is_whole=lambda whole=is_whole: whole
+        ) as publish:
+            publish()
+            assert publish.finish()
+        assert path.read_text().splitlines() == calls
 
 
 def test_nothing_is_published_when_nothing_was_committed(tmp_path: Path) -> None:
