@@ -61,7 +61,6 @@ _REMEDIES = {
     errno.EACCES: "permission denied: change the folder's permissions, or choose another folder with --store",
     errno.EPERM: "the operation is not permitted there: choose another folder with --store",
     errno.ENOENT: "the file or its folder does not exist: check the path, or choose another folder with --store",
-    errno.ELOOP: "a symbolic link stands where a file is needed: remove it, or choose another folder with --store",
     errno.ENOTDIR: "a file stands where a folder is needed: move it away, or choose another folder with --store",
 }
 

@@ -13,14 +13,17 @@ MLflow.
 """
 
 import json
+import time
 from bisect import insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError, field_validator
 
 from bootstrap.canonical import json_file, sha256
+from bootstrap.errors import LineageLocked, TrackingError
 from bootstrap.ledger_records import FinalComparison
 from bootstrap.reading import MAX_JSON_BYTES, Folder, Root, parsed
 from bootstrap.records import Record
@@ -28,8 +31,11 @@ from bootstrap.store import durable
 from bootstrap.store.index import links
 from bootstrap.store.index_file import Link
 from bootstrap.store.ledger import Entry
+from bootstrap.store.lock import lineage_lock
 
 _FOLDER, _HEAD_NAME = "outbox", "head.json"
+LOCK_SECONDS = 60.0
+"""Longest wait for another process that publishes the same."""
 _TEXTS = ("rollout", "prompt", "answer", "verdict", "reason")
 """Columns of a sample that hold text."""
 _MOST = 2**53
@@ -100,6 +106,28 @@ class Outbox:
         with folder:
             names = set(folder.names())
         return [number for number in range(generations) if self._path(number).name in names]
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Be the only publisher of this lineage to this store.
+
+        Raises TrackingError naming the holder after `LOCK_SECONDS`, StoreError.
+        """
+        deadline = time.monotonic() + LOCK_SECONDS
+        with ExitStack() as held:
+            while True:
+                try:
+                    held.enter_context(lineage_lock(self.folder))
+                    break
+                except LineageLocked as error:
+                    if time.monotonic() < deadline:
+                        time.sleep(0.2)
+                        continue
+                    raise TrackingError(
+                        f"waited {LOCK_SECONDS:g} s for another process that is publishing this lineage to MLflow "
+                        f"({error.owner or 'which has not written its name'}); if it hangs, stop it"
+                    ) from error
+            yield
 
     def length(self, generations: int) -> int:
         """Return how many of the first `generations` generations have no marker.

@@ -11,7 +11,7 @@ MLflow is a projection: it can be rebuilt from the ledger at any time, and what 
 (`shown.py`). Publishing again changes nothing: runs are found by the tag `bootstrap.run_key` (lineage and record hash);
 metrics carry timestamps from the run's own tags (MLflow drops a row with the same key, step, value and time); inputs,
 outputs, models and versions are looked up before they are made. A lock allows one publisher per lineage and target; the
-next one waits at most `LOCK_SECONDS`, then publishes the rest.
+next one waits at most `outbox.LOCK_SECONDS`, then publishes the rest.
 
 One more generation costs the same after a thousand as after ten: records and markers are read where they are asked for
 (`index.recall`, `Receipts`), and a bounded number of generations is looked at (`shown.py`).
@@ -23,8 +23,7 @@ Importing this module imports MLflow, which takes seconds: import it where it is
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, LoggedModelOutput, Run
 
-from bootstrap.errors import LineageLocked, StoreCorrupt, TrackingError
+from bootstrap.errors import StoreCorrupt, TrackingError
 from bootstrap.ledger_records import Generation
 from bootstrap.lineage import (
     batches,
@@ -61,7 +60,6 @@ from bootstrap.store.artifacts import Artifact
 from bootstrap.store.finals import final_of
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
-from bootstrap.store.lock import lineage_lock
 from bootstrap.store.pretrained import Pretrained, pretrained_of
 
 SCHEMA = str(graph.SCHEMA)
@@ -69,8 +67,6 @@ PAGE_SAMPLES = 6
 """Rollouts per generation shown on the lineage page."""
 FEW = 16
 """Unpublished generations up to which runs are looked up one by one."""
-LOCK_SECONDS = 60.0
-"""Longest wait for another process that publishes the same lineage to the same place."""
 _CURVES = {"updates.parquet": "train", "self_play.parquet": "self_play"}
 """A step's tables that become curves -> the prefix of their metrics' names."""
 
@@ -92,7 +88,7 @@ def publish(
     is due (`whole_page.py`).
 
     Raises TrackingError if MLflow refuses or cannot be reached, if a database in the store keeps files outside it, or
-    if another process is still publishing the same after `LOCK_SECONDS`; what is published by then stays, and the next
+    if another process is still publishing the same after `outbox.LOCK_SECONDS`; what is published by then stays, and the next
     call goes on from there. Raises StoreError if the lineage's own files cannot be read, StoreCorrupt for a name that
     MLflow could not show.
     """
@@ -109,7 +105,7 @@ def publish(
     name = tracking.experiment_name(named, experiment)
     outbox = Outbox(root, tracking_uri=tracking_uri, experiment=name)
     check_reachable(tracking_uri)
-    with connected(tracking_uri), _alone(outbox.folder):
+    with connected(tracking_uri), outbox.held():
         return _Publisher(
             store,
             # Read again: the process that held the lock may have published newer records.
@@ -121,26 +117,6 @@ def publish(
             sample_rollouts=sample_rollouts,
             is_growing=is_growing,
         ).publish()
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the outbox as its only publisher. Raises TrackingError naming the holder after `LOCK_SECONDS`."""
-    deadline = time.monotonic() + LOCK_SECONDS
-    with ExitStack() as held:
-        while True:
-            try:
-                held.enter_context(lineage_lock(folder))
-                break
-            except LineageLocked as error:
-                if time.monotonic() < deadline:
-                    time.sleep(0.2)
-                    continue
-                raise TrackingError(
-                    f"waited {LOCK_SECONDS:g} s for another process that is publishing this lineage to MLflow "
-                    f"({error.owner or 'which has not written its name'}); if it hangs, stop it"
-                ) from error
-        yield
 
 
 class _Publisher:

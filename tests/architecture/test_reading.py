@@ -29,7 +29,6 @@ ALLOWED = {
     "store.parquet": "bounds what the library reads",
     "store.index_file": "SQLite in the user's own cache folder",
     "lineage.places": "SQLite, whose file is checked first",
-    "lineage.outbox": "counts names, opens none",
     "training.sources": "GGUF, whose header is checked first",
     "config.source": "a recipe that the person names, which may be a pipe",
     "config.data": "data that the recipe's author names, checked to be a file of bounded size",

@@ -465,7 +465,7 @@ def test_of_two_publishers_one_waits_a_bounded_time_and_names_the_other(
     fresh: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, uri = fresh
-    monkeypatch.setattr(publisher, "LOCK_SECONDS", 0.3)
+    monkeypatch.setattr("bootstrap.lineage.outbox.LOCK_SECONDS", 0.3)
     outbox = Outbox(root, tracking_uri=uri, experiment="bootstrap/addition")
     with lineage_lock(outbox.folder), pytest.raises(TrackingError, match=f"waited 0.3 s.*process {os.getpid()} on"):
         put(root, uri)

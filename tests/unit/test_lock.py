@@ -199,6 +199,6 @@ def test_a_link_in_the_place_of_the_lock_is_not_written_through(tmp_path: Path):
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / LOCK_NAME).symlink_to(tmp_path / "precious")
-    with pytest.raises(StoreError, match="a symbolic link stands where a file is needed"), lineage_lock(tmp_path / "a"):
+    with pytest.raises(StoreError, match="is no regular file"), lineage_lock(tmp_path / "a"):
         pass
     assert (tmp_path / "precious").read_text() == "mine"
