@@ -61,7 +61,7 @@ def test_a_table_that_cannot_fold_is_a_list_of_each_rows_cells():
 
 def test_control_codes_and_lines_in_a_cell_leave_the_table_whole():
     lines = printed([{"a": "one\ntwo\r\a", "b": "[bold]z[/bold]"}] * 120, width=80)
-    assert lines[4:6] == ["  one       [bold]z[/bold]", "  two\\r\\x07"]
+    assert lines[4:6] == ["  one         [bold]z[/bold]", "  two\\r\\x07"]
 
 
 def test_long_tables_take_this_way_and_short_ones_do_not(capsys: pytest.CaptureFixture[str]):

@@ -136,7 +136,7 @@ def test_a_long_list_of_problems_is_cut_and_counted(tmp_path: Path) -> None:
         ("generations.steps.0.optimizer.betas=[0.9, 1.0]", "betas[1]: must be less than 1"),
         ("generations.steps.0.optimizer.betas=[0.9]", "betas[1]: missing; add it"),
         ("guards=[{metric: entrpy, min: 1}]", "must be one of entropy, distinct_answers, pass_at_k_change"),
-        ("guards=[{metric: entrpy, min: 1}]", 'overlap (did you mean entropy?), not "entrpy"'),
+        ("guards=[{metric: entrpy, min: 1}]", 'accuracy_jump (did you mean entropy?), not "entrpy"'),
         ("guards.0.min=1", 'guards: must be a list, not {"0": {"min": 1}}'),
     ],
 )
