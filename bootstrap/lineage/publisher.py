@@ -88,9 +88,9 @@ def publish(
     is due (`whole_page.py`).
 
     Raises TrackingError if MLflow refuses or cannot be reached, if a database in the store keeps files outside it, or
-    if another process is still publishing the same after `outbox.LOCK_SECONDS`; what is published by then stays, and the next
-    call goes on from there. Raises StoreError if the lineage's own files cannot be read, StoreCorrupt for a name that
-    MLflow could not show.
+    if another process is still publishing the same after `outbox.LOCK_SECONDS`; what is published by then stays, and
+    the next call goes on from there. Raises StoreError if the lineage's own files cannot be read, StoreCorrupt for a
+    name that MLflow could not show.
     """
     store = LineageStore(root)
     entries = index.recall(store)
