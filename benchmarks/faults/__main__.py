@@ -43,11 +43,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         scene = Scene(Path(folder))
         for kind, name, bring in chosen:
-            print(f"{kind}: {name}", file=sys.stderr, flush=True)
             outcome = bring(scene)
+            print(f"{kind}: {name}: {outcome.kind}", file=sys.stderr, flush=True)
             outcomes.append((kind, name, outcome))
             if given.verbose:
-                print(outcome.kind, outcome.ending.text, sep="\n", file=sys.stderr, flush=True)
+                print(outcome.ending.text, file=sys.stderr, flush=True)
     Console(width=170).print(_table(outcomes))
     return 0 if all(outcome.kind in ("survived", "refused") for *_, outcome in outcomes) else 1
 
