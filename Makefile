@@ -2,8 +2,8 @@
 # that takes less than a minute), `make hooks` has git check each commit, `make smollm2` fetches a pretrained model,
 # `make r1-smollm2` runs the R1 recipe on that, `make gsm8k` a first generation of GSM8K, `make word-problems` a ladder
 # from a file of word problems, `make test-services` runs what infra/compose.yaml names and a lineage
-# among it, `make fuzz` looks for files that readers stumble over, `make docs` builds the pages of docs/ and
-# `make docs-serve` shows them; all of them install into .venv and may be repeated.
+# among it, `make test-faults` brings about faults one by one, `make fuzz` looks for files that readers stumble over,
+# `make docs` builds the pages of docs/ and `make docs-serve` shows them; all install into .venv and may be repeated.
 #
 #   PYTHON=python3.12     the interpreter to use (3.11 or newer)
 #   PIP_FLAGS=...         more options for pip; without a GPU, an --extra-index-url with CPU builds of PyTorch spares
@@ -57,6 +57,11 @@ test: lint test-fast chromium bubblewrap
 # Not part of `test`, since it takes servers from Debian; continuous integration runs both.
 test-services: $(VENV)/installed-services chromium servers
 	$(VENV)/bin/python -m pytest -q tests/services
+
+# Not part of `test`: some fifty faults, each with one run or several. The table of docs/reliability.md.
+.PHONY: test-faults
+test-faults: $(VENV)/installed
+	$(VENV)/bin/python -m benchmarks.faults
 
 # Not part of `test`: a run takes minutes for each reader. Finds and what led to them stay in build/fuzz.
 .PHONY: fuzz
