@@ -7,12 +7,10 @@ import pytest
 from support import tiny
 
 from bootstrap.errors import VerifierDrift
-from bootstrap.prompts.build import build_task
 from bootstrap.records import Event
 from bootstrap.scoring.exact import ExactMatch
 from bootstrap.scoring.verifier import Answer, Judgement, Verifier, passed
 from bootstrap.stages import probe
-from bootstrap.stages.verifiers import sanity_cases
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
@@ -47,11 +45,16 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
     return tiny.grow(RECIPE, tmp_path_factory.mktemp("undisturbed") / "tiny")
 
 
-def test_a_generation_judged_by_a_verifier_that_turned_is_not_committed_and_grows_anew_once_it_is_mended(
-    turning: Turning, undisturbed: list[Entry], tmp_path: Path
-) -> None:
-    root = tmp_path / "tiny"
+@pytest.fixture
+def root(undisturbed: list[Entry], tmp_path: Path) -> Path:
+    """A store with generation 0 alone."""
+    tiny.grow(tiny.recipe(steps=(tiny.RL,), count=0), tmp_path / "tiny")
+    return tmp_path / "tiny"
 
+
+def test_a_generation_judged_by_a_verifier_that_turned_is_not_committed_and_grows_anew_once_it_is_mended(
+    turning: Turning, undisturbed: list[Entry], root: Path
+) -> None:
     def watch(event: Event) -> None:
         if event.generation == 1 and event.stage == "evaluate" and event.done == 1:
             turning.after = turning.judged
@@ -95,10 +98,9 @@ def test_every_commit_has_its_own_answers_and_asks_the_verifiers_at_work(
 
 
 def test_what_a_killed_run_left_is_judged_again_before_it_is_committed(
-    turning: Turning, undisturbed: list[Entry], tmp_path: Path
+    turning: Turning, undisturbed: list[Entry], root: Path
 ) -> None:
     """The verifier has turned, the process is gone before its probe, and the next one has a sound verifier."""
-    root = tmp_path / "tiny"
 
     class Killed(Exception):
         pass
@@ -120,29 +122,24 @@ def test_what_a_killed_run_left_is_judged_again_before_it_is_committed(
 
 
 def test_a_jump_of_accuracy_that_the_probe_does_not_explain_breaks_a_guard(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A verifier that has grown lenient with what models answer, and still judges every answer of the probe rightly."""
     honest, lenient = ExactMatch.judge, False
 
     def judge(verifier: ExactMatch, answers: Sequence[Answer]) -> list[Judgement]:
         found = honest(verifier, answers)
-        known = {text for case in sanity_cases(task) for text in case.wrong} if lenient else set()
-        probes = [answer.group.startswith("probe.") for answer in answers]
         return [
-            one if not lenient or is_probe or answer.text in known else passed(verifier.name)
-            for one, answer, is_probe in zip(found, answers, probes, strict=True)
+            passed(verifier.name) if lenient and not answer.group.startswith("probe.") else one
+            for one, answer in zip(found, answers, strict=True)
         ]
-
-    task = build_task(RECIPE.task)
 
     def watch(event: Event) -> None:
         nonlocal lenient
         lenient = lenient or (event.generation == 1 and event.stage == "evaluate")
 
     monkeypatch.setattr(ExactMatch, "judge", judge)
-    found = tiny.grow(RECIPE, tmp_path / "tiny", observe=watch)
+    found = tiny.grow(RECIPE, root, observe=watch)
     (jump,) = [one for one in found[1].generation.diagnostics.findings if one.metric == "accuracy_jump"]
-    wrong = 1 - found[0].generation.report.levels[0].accuracy
-    assert jump.value > 0.02 and wrong > 0
+    assert jump.value > 0.02
     assert found[1].annotations.checks["accuracy_jump"] == jump.value
