@@ -6,7 +6,7 @@
     print(lineage.why("champion").sentence)
     frame = lineage.samples("gen-3", order="worst", count=50).to_pandas()
 
-Answers are frozen dataclasses. What they hold several of is `Rows`: a tuple with `to_arrow`, `to_pandas` and
+Answers are frozen dataclasses. What they hold several of is `Records`: a tuple with `to_arrow`, `to_pandas` and
 `to_dicts`. Only `reproduce` loads torch. Nothing but `reproduce` writes, and that into a folder of its own. Each
 question loads what it needs when it is asked, since tables take a third of a second to load.
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from bootstrap.lineage.questions.comparison import Comparison
     from bootstrap.lineage.questions.contamination import Contamination
     from bootstrap.lineage.questions.difference import Difference
-    from bootstrap.lineage.questions.rows import Rows
-    from bootstrap.lineage.questions.sampled import Order, Origin, Sample
+    from bootstrap.lineage.questions.records import Records
+    from bootstrap.lineage.questions.sampled import Order, Origin, SampledAnswer
     from bootstrap.lineage.questions.taint import Kind, Taint
     from bootstrap.lineage.questions.trace import Trace
     from bootstrap.lineage.questions.why import Why
@@ -69,9 +69,15 @@ class Lineage:
         """Return the lineage that `gen-3` or `other@gen-3` means, and the name in it.
 
         `name`: the lineage of a subject that names none. `is_generation` False: the subject may be anything `taint`
-        knows, where an @ separates a lineage only if the store holds one of that name. Raises StoreError, StoreCorrupt.
+        knows, where an @ separates a lineage only if the store holds one of that name. Raises RecipeError for a
+        lineage's name alone, StoreError, StoreCorrupt.
         """
-        lineage, inside = _parted(Path(store), subject, is_generation=is_generation)
+        from bootstrap.cli.stores import located
+
+        if is_generation:
+            found, inside = located(Path(store), name, subject)
+            return cls(store, found.root.name), inside
+        lineage, inside = _parted(Path(store), subject, is_generation=False)
         return cls(store, lineage or name), inside
 
     def __repr__(self) -> str:
@@ -144,7 +150,7 @@ class Lineage:
         dropped: str | None = None,
         origin: "Origin | None" = None,
         count: int = 10,
-    ) -> "Rows[Sample]":
+    ) -> "Records[SampledAnswer]":
         """Return `count` answers of a generation, by reward.
 
         `order`: `best` or `worst` first. `dropped`: only those that give no gradient for a reason with this text in it;
@@ -248,10 +254,10 @@ def _parted(store: Path, name: str, *, is_generation: bool) -> tuple[str, str]:
 
     `is_generation` False: nor for one whose text before the @ is no lineage of the store, as of an address.
     """
-    from bootstrap.cli.stores import lineages
+    from bootstrap.cli.stores import lineages, parted
 
-    lineage, at, inside = name.rpartition("@")
-    if not at or not lineage or not (is_generation or lineage in lineages(store)):
+    lineage, inside = parted(name)
+    if lineage and not is_generation and lineage not in lineages(store):
         return "", name
     return lineage, inside
 

@@ -21,7 +21,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError, StoreCorrupt
 from bootstrap.ledger_records import ArtifactRef, Generation
 from bootstrap.lineage.questions.grown import Grown
-from bootstrap.lineage.questions.rows import Rows
+from bootstrap.lineage.questions.records import Records
 from bootstrap.lineage.questions.settings import changes
 from bootstrap.loop import run
 from bootstrap.pool import Pool
@@ -59,9 +59,9 @@ class Reproduction:
     generation: str
     is_same: bool
     """Whether all checks agree."""
-    checks: Rows[Check]
+    checks: Records[Check]
     """Weights, tables and held-out answers by their hashes, and the fields of the ledger record."""
-    surroundings: Rows[Check]
+    surroundings: Records[Check]
     """What may explain a difference: host, versions of packages and of the program, precision, limits of memory."""
     workers: int
     seconds: float
@@ -220,8 +220,8 @@ def _compared(grown: Grown, node: Generation, again: Entry, store: LineageStore,
         lineage=grown.name,
         generation=node.name,
         is_same=is_same,
-        checks=Rows(checks, kind=Check),
-        surroundings=Rows(_surroundings(entry, again), kind=Check),
+        checks=Records(checks, kind=Check),
+        surroundings=Records(_surroundings(entry, again), kind=Check),
         workers=node.num_workers,
         seconds=sum(again.annotations.seconds.values()),
         store=str(store.root.parent) if is_kept else "",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bootstrap.lineage.questions.comparison import Comparison
     from bootstrap.lineage.questions.contamination import Contamination
     from bootstrap.lineage.questions.difference import Difference
-    from bootstrap.lineage.questions.sampled import Sample
+    from bootstrap.lineage.questions.sampled import SampledAnswer
     from bootstrap.lineage.questions.settings import Change
     from bootstrap.lineage.questions.taint import Taint
     from bootstrap.lineage.questions.trace import Trace
@@ -143,7 +143,7 @@ def _changes(title: str, changes: Sequence["Change"]) -> None:
     print_rows(title, rows)
 
 
-def print_samples(found: Sequence["Sample"]) -> None:
+def print_samples(found: Sequence["SampledAnswer"]) -> None:
     for one in found:
         reward = "not judged" if one.reward is None else f"reward {one.reward:g}"
         say(f"{one.id}  {_cell(one.status)}, {reward}, level {one.level}, by {_cell(one.model)}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from bootstrap.cli.command import command
 from bootstrap.cli.commands.options import DEFAULT_STORE
 from bootstrap.cli.remembered import FILE_NAME, recall_recipe, remember_recipe
-from bootstrap.cli.stores import check_name, choose
+from bootstrap.cli.stores import check_name, located
 from bootstrap.config.base_model import GenerationModel
 from bootstrap.config.load import load_recipe, recipe_folder
 from bootstrap.config.resources import Tracking
@@ -27,7 +27,7 @@ from bootstrap.store.lock import lineage_lock
 
 
 def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_path: Path | None, store: Path) -> str:
-    """Make the lineage `name` in `store`, starting from `source` (`LINEAGE@GEN`); return what to print.
+    """Make the lineage `name` in `store`, starting from the generation `source`; return what to print.
 
     Its recipe is that in `recipe_path`, else the origin's, with `overrides` applied. Raises RecipeError for names or a
     recipe that cannot work and for an override of tracking settings, StoreError.
@@ -40,11 +40,8 @@ def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_pat
                 f"override {key}: a fork publishes nothing and remembers no {section} settings; give this to "
                 "`bootstrap run` when the new lineage grows"
             )
-    lineage, at, wanted = source.rpartition("@")
-    if not at or not lineage:
-        raise RecipeError(f"{source!r} names no generation; write LINEAGE@GEN, for example quickstart@gen-3")
-    origin_store = choose(store, lineage)
-    check_name(lineage)
+    origin_store, wanted = located(store, None, source)
+    lineage = check_name(origin_store.root.name)
     entries = origin_store.ledger.read()
     entry = find(entries, wanted)
     folder = LineageStore(store.absolute() / check_name(name))

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 
 from bootstrap.ledger_records import Generation, GenerationOutcome
 from bootstrap.lineage import queries, sheets, text, tracking
-from bootstrap.lineage.judges import Judge
+from bootstrap.lineage.judges import NamedVerifier
 from bootstrap.lineage.outbox import Receipt
 from bootstrap.store.ledger import Entry
 
@@ -63,13 +63,15 @@ class Kin:
 
 
 def of_generation(
-    node: Generation, *, kin: Kin, receipts: Mapping[int, Receipt], registered: str, judges: Sequence[Judge]
+    node: Generation, *, kin: Kin, receipts: Mapping[int, Receipt], registered: str, judges: Sequence[NamedVerifier]
 ) -> str:
     """Return the bar as Markdown. `receipts`: of all published generations; `registered`: the registered model."""
     return f"{_relatives(node, kin, receipts)} · {_pages(receipts[node.number], node, registered, judges)}"
 
 
-def of_sheet(node: Generation, *, receipts: Mapping[int, Receipt], registered: str, judges: Sequence[Judge]) -> str:
+def of_sheet(
+    node: Generation, *, receipts: Mapping[int, Receipt], registered: str, judges: Sequence[NamedVerifier]
+) -> str:
     """Return the part of the bar that never changes, for the pages that it leads to."""
     origins = _outward(node, receipts, roles=_ORIGINS)
     return " · ".join([*origins, _pages(receipts[node.number], node, registered, judges, within_sheets=True)])
@@ -129,7 +131,7 @@ def _run(number: int, receipts: Mapping[int, Receipt]) -> str:
 
 
 def _pages(
-    own: Receipt, node: Generation, registered: str, judges: Sequence[Judge], *, within_sheets: bool = False
+    own: Receipt, node: Generation, registered: str, judges: Sequence[NamedVerifier], *, within_sheets: bool = False
 ) -> str:
     def sheet(label: str, path: str) -> str:
         url = tracking.artifact_url("", own.experiment_id, own.run_id, path)

@@ -21,7 +21,7 @@ from typing import overload
 
 from bootstrap.errors import StoreCorrupt
 from bootstrap.store import durable
-from bootstrap.store.index_file import IndexFile, Row
+from bootstrap.store.index_file import IndexFile, IndexRow
 from bootstrap.store.ledger import NO_PREVIOUS, Entry, outline, prove, reread
 from bootstrap.store.lineage_store import LineageStore
 
@@ -32,7 +32,7 @@ class Entries(Sequence[Entry]):
     Raises StoreCorrupt where such a file has changed since, StoreError where it cannot be read.
     """
 
-    def __init__(self, paths: Sequence[Path], rows: Sequence[Row], *, key: str) -> None:
+    def __init__(self, paths: Sequence[Path], rows: Sequence[IndexRow], *, key: str) -> None:
         self.key = key
         """Of the lineage's index; empty without a record."""
         self._paths, self._rows = paths, rows
@@ -83,7 +83,7 @@ def read(store: LineageStore) -> Entries:
 
     Raises as `Ledger.read`.
     """
-    paths, rows, new = store.ledger.paths(), list[Row](), list[Row]()
+    paths, rows, new = store.ledger.paths(), list[IndexRow](), list[IndexRow]()
     if not paths:
         return Entries((), (), key="")
     first, previous = durable.read_file(paths[0]), NO_PREVIOUS
@@ -106,14 +106,14 @@ def outlines(entries: Sequence[Entry]) -> Sequence[Entry]:
     return entries.outlines if isinstance(entries, Entries) else entries
 
 
-def _is_usable(row: Row, *, number: int, previous: str) -> bool:
+def _is_usable(row: IndexRow, *, number: int, previous: str) -> bool:
     """Whether a known record stands in its place in the chain. One that does not is proven again, which says why."""
     return (row.number, row.previous) == (number, previous)
 
 
-def _proven(path: Path, data: bytes, *, previous: str) -> Row:
+def _proven(path: Path, data: bytes, *, previous: str) -> IndexRow:
     entry = prove(path, data, previous=previous)
-    return Row(
+    return IndexRow(
         file=sha256(data).digest(),
         number=entry.generation.number,
         hash=entry.hash,

@@ -65,7 +65,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class IndexRow:
     """A record that has been proven sound."""
 
     file: bytes
@@ -96,10 +96,10 @@ class IndexFile:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def record(self, file: bytes) -> Row | None:
+    def record(self, file: bytes) -> IndexRow | None:
         """Return the record whose file has this SHA-256; None for one that is not known."""
 
-        def find(connection: sqlite3.Connection) -> Row | None:
+        def find(connection: sqlite3.Connection) -> IndexRow | None:
             found = connection.execute(
                 "SELECT number, hash, previous, outline, seal FROM records WHERE file = ?", (file,)
             ).fetchone()
@@ -108,11 +108,11 @@ class IndexFile:
             number, hash_, previous, outline, seal = found
             if seal != _seal(file, number, hash_, previous, outline):
                 return None
-            return Row(file=file, number=number, hash=hash_, previous=previous, outline=outline)
+            return IndexRow(file=file, number=number, hash=hash_, previous=previous, outline=outline)
 
         return self._do(find, otherwise=None)
 
-    def add_records(self, rows: Iterable[Row]) -> None:
+    def add_records(self, rows: Iterable[IndexRow]) -> None:
         """Keep these records."""
         values = [(*(row.file, row.number, row.hash, row.previous, row.outline), _seal(*_content(row))) for row in rows]
 
@@ -239,7 +239,7 @@ def _is_unusable(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNUSABLE
 
 
-def _content(row: Row) -> tuple[bytes, int, str, str, bytes]:
+def _content(row: IndexRow) -> tuple[bytes, int, str, str, bytes]:
     return row.file, row.number, row.hash, row.previous, row.outline
 
 

@@ -16,7 +16,7 @@ from bootstrap.cli.main import main
 from bootstrap.config import data
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError, StoreCorrupt, StoreError
-from bootstrap.lineage.questions.rows import Rows, to_dict
+from bootstrap.lineage.questions.records import Records, to_dict
 from bootstrap.lineage.questions.why import Rival
 from bootstrap.records import Rollout, Status, Verdict
 from bootstrap.stages.heldout_texts import heldout_texts
@@ -122,7 +122,7 @@ def test_rows_become_tables(rich: Lineage) -> None:
 def test_an_answer_is_plain_data(rich: Lineage) -> None:
     data = json.loads(json.dumps(to_dict(rich.why())))
     assert data["chain"][2]["rivals"][0]["name"] == "gen-2"
-    assert Rows(kind=Rival).to_dicts() == []
+    assert Records(kind=Rival).to_dicts() == []
 
 
 def test_a_lost_artifact_is_named(tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ def pairs(
       bootstrap pairs champion pairs.jsonl --by brevity --lineage r1
     """
     from bootstrap.cli.reward_model import write_pairs
-    from bootstrap.cli.stores import choose
+    from bootstrap.cli.stores import located
 
-    print(write_pairs(choose(store, lineage), generation, path, by=by))
+    print(write_pairs(*located(store, lineage, generation), path, by=by))
 
 
 def reward_model(

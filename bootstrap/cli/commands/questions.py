@@ -9,7 +9,7 @@ import typer
 from bootstrap.cli.commands import options
 
 if TYPE_CHECKING:
-    from bootstrap.lineage.questions.rows import IsRecord
+    from bootstrap.lineage.questions.records import IsRecord
 
 AnyGeneration = Annotated[
     str, typer.Argument(metavar="GENERATION", help="3, gen-3, champion, base, last or LINEAGE@gen-3.")
@@ -263,6 +263,6 @@ def reproduce(
 
 def _json(answer: "IsRecord") -> None:
     from bootstrap.cli.render import print_json
-    from bootstrap.lineage.questions.rows import to_dict
+    from bootstrap.lineage.questions.records import to_dict
 
     print_json(to_dict(answer))

@@ -22,7 +22,7 @@ from bootstrap.lineage import queries, text
 from bootstrap.lineage.questions import tables
 from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.locate import EVALUATION, ROLLOUTS, inherited_answers
-from bootstrap.lineage.questions.rows import Rows
+from bootstrap.lineage.questions.records import Records
 from bootstrap.store.ancestry import ancestors
 
 OUTCOMES, PANEL = "outcomes.parquet", "panel.parquet"
@@ -48,7 +48,7 @@ class Leak:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trained:
+class TrainedPrompts:
     """What one generation was trained on."""
 
     generation: str
@@ -71,9 +71,9 @@ class Contamination:
     """Digest of the held-out prompts."""
     held_out: int
     """Prompts of the suite and the panel."""
-    trained: Rows[Trained]
+    trained: Records[TrainedPrompts]
     """The generation and those whose weights it has, in the ledger's order; first those of a fork's origin."""
-    leaks: Rows[Leak]
+    leaks: Records[Leak]
     outside: tuple[str, ...]
     """Models from outside that it descends from or learnt from; what they had seen is not known."""
     is_clean: bool
@@ -90,13 +90,13 @@ def contamination(grown: Grown, name: str = "champion") -> Contamination:
     heldout = _heldout(grown, node)
     line, outside = _line(grown, node)
     known: dict[str, _Known] = {}
-    trained, leaks = list[Trained](), list[Leak]()
+    trained, leaks = list[TrainedPrompts](), list[Leak]()
     for where, one in line:
         name = one.name if where is grown else f"{where.name}@{one.name}"
         prompts = known.setdefault(where.name, _Known(where)).trained(one)
         shared = {prompt: found for prompt, found in prompts.items() if prompt in heldout}
         trained.append(
-            Trained(generation=name, prompts=len(prompts), shared=len(shared), overlap=one.diagnostics.overlap)
+            TrainedPrompts(generation=name, prompts=len(prompts), shared=len(shared), overlap=one.diagnostics.overlap)
         )
         for prompt, (source, words, count) in sorted(shared.items()):
             row = heldout[prompt]
@@ -117,8 +117,8 @@ def contamination(grown: Grown, name: str = "champion") -> Contamination:
         generation=node.name,
         suite=node.report.suite,
         held_out=len(heldout),
-        trained=Rows(trained, kind=Trained),
-        leaks=Rows(leaks, kind=Leak),
+        trained=Records(trained, kind=TrainedPrompts),
+        leaks=Records(leaks, kind=Leak),
         outside=outside,
         is_clean=not leaks,
         sentence=_sentence(node, trained, leaks, held_out=len(heldout)),
@@ -192,7 +192,7 @@ class _Known:
                 yield row["rollout_id"], (tables.prompt_id(row["task"], row["prompt_text"]), row["prompt_text"])
 
 
-def _sentence(node: Generation, trained: list[Trained], leaks: list[Leak], *, held_out: int) -> str:
+def _sentence(node: Generation, trained: list[TrainedPrompts], leaks: list[Leak], *, held_out: int) -> str:
     line = f"{node.name} and those whose weights it has" if len(trained) > 1 else node.name
     if not held_out:
         return f"{node.name} keeps no evaluation, so nothing can be compared"

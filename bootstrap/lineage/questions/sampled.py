@@ -17,7 +17,7 @@ from bootstrap.lineage import queries
 from bootstrap.lineage.questions import tables
 from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.locate import EVALUATION, ROLLOUTS, SAMPLES
-from bootstrap.lineage.questions.rows import Rows
+from bootstrap.lineage.questions.records import Records
 from bootstrap.store.artifacts import Artifact
 
 Order = Literal["best", "worst"]
@@ -25,7 +25,7 @@ Origin = Literal["training", "heldout"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
+class SampledAnswer:
     """One answer, with what became of it."""
 
     id: str
@@ -65,7 +65,7 @@ def samples(
     dropped: str | None = None,
     origin: Origin | None = None,
     count: int = 10,
-) -> Rows[Sample]:
+) -> Records[SampledAnswer]:
     """Return `count` answers of a generation.
 
     `dropped`: only those that give no gradient for a reason that contains this text, whatever the case; empty takes
@@ -88,7 +88,7 @@ def samples(
     judged = [one for one in found if one.reward is not None]
     judged.sort(key=lambda one: (sign * (one.reward or 0.0), sha256(one.id.encode())))
     unjudged = [one for one in found if one.reward is None] if dropped is not None else []
-    return Rows([*judged, *unjudged][:count], kind=Sample)
+    return Records([*judged, *unjudged][:count], kind=SampledAnswer)
 
 
 def reasons(node: Generation) -> dict[str, int]:
@@ -96,7 +96,7 @@ def reasons(node: Generation) -> dict[str, int]:
     return dict(Counter(node.accounting.dropped).most_common())
 
 
-def every_sample(grown: Grown, node: Generation) -> Iterator[Sample]:
+def every_sample(grown: Grown, node: Generation) -> Iterator[SampledAnswer]:
     """Yield all answers of a generation's training steps, in the order they were drawn. Raises StoreCorrupt."""
     yield from _of(grown, node, "training")
 
@@ -105,7 +105,7 @@ def _instead(origin: Origin) -> str:
     return "; ask for its held-out answers" if origin == "training" else ""
 
 
-def _dropped(node: Generation, found: list[Sample], wanted: str) -> list[Sample]:
+def _dropped(node: Generation, found: list[SampledAnswer], wanted: str) -> list[SampledAnswer]:
     kept = [one for one in found if one.dropped and wanted.casefold() in one.dropped.casefold()]
     if not kept:
         known = "; ".join(f"{reason} ({count})" for reason, count in reasons(node).items()) or "none was dropped"
@@ -113,7 +113,7 @@ def _dropped(node: Generation, found: list[Sample], wanted: str) -> list[Sample]
     return kept
 
 
-def _of(grown: Grown, node: Generation, origin: Origin) -> Iterator[Sample]:
+def _of(grown: Grown, node: Generation, origin: Origin) -> Iterator[SampledAnswer]:
     if origin == "training":
         for ref in node.steps.values():
             yield from of_artifact(grown, node, grown.store.artifact(ref), ROLLOUTS)
@@ -123,7 +123,7 @@ def _of(grown: Grown, node: Generation, origin: Origin) -> Iterator[Sample]:
 
 def of_artifact(
     grown: Grown, node: Generation, artifact: Artifact, file: str, *, only: tuple[str, ...] | None = None
-) -> Iterator[Sample]:
+) -> Iterator[SampledAnswer]:
     """Yield the answers in a table of a generation; `only`: those with these ids. Raises StoreCorrupt."""
     ids = None if only is None else ("rollout_id", only)
     verdicts = {row["rollout_id"]: row for row in tables.rows(artifact, "verdicts.parquet", tables.VERDICT, where=ids)}
@@ -141,8 +141,10 @@ def of_artifact(
         yield _sample(row, verdict, chosen, model=model_of[row["policy"]])
 
 
-def _sample(row: Mapping[str, Any], verdict: Mapping[str, Any], chosen: Mapping[str, Any], *, model: str) -> Sample:
-    return Sample(
+def _sample(
+    row: Mapping[str, Any], verdict: Mapping[str, Any], chosen: Mapping[str, Any], *, model: str
+) -> SampledAnswer:
+    return SampledAnswer(
         id=row["id"],
         task=row["task"],
         level=row["level"],

@@ -24,7 +24,7 @@ from bootstrap.lineage.questions.data_sets import LEAST_DIGITS, evaluated_on, fi
 from bootstrap.lineage.questions.downstream import Node, Store
 from bootstrap.lineage.questions.grown import EDGES, Grown
 from bootstrap.lineage.questions.locate import INHERITED
-from bootstrap.lineage.questions.rows import Rows
+from bootstrap.lineage.questions.records import Records
 
 Kind = Literal["generation", "verifier", "dataset", "model"]
 KINDS: tuple[Kind, ...] = ("generation", "verifier", "dataset", "model")
@@ -55,7 +55,7 @@ class Taint:
     lineage: str
     subject: str
     kind: Kind
-    downstream: Rows[Tainted]
+    downstream: Records[Tainted]
     """Nearest first, within a distance in the ledgers' order; without the subject itself."""
     clean: tuple[str, ...]
     """The lineage's generations that it does not reach."""
@@ -129,7 +129,7 @@ def _line(grown: Grown) -> tuple[list[Grown], tuple[str, ...]]:
 
 def _downstream(
     grown: Grown, own: int | None, direct: Mapping[Node, Sequence[str]]
-) -> tuple[Rows[Tainted], tuple[str, ...]]:
+) -> tuple[Records[Tainted], tuple[str, ...]]:
     """Return what is reached from the generations touched at once, and the lineages that cannot be read."""
     store = Store(grown)
     distances = store.distances(dict.fromkeys(direct, 1) if own is None else {(grown.name, own): 0})
@@ -139,7 +139,7 @@ def _downstream(
         if distance
     ]
     found.sort(key=lambda row: (row.distance, row.lineage != grown.name, row.lineage, row.number))
-    return Rows(found, kind=Tainted), tuple(sorted(store.unread))
+    return Records(found, kind=Tainted), tuple(sorted(store.unread))
 
 
 def _tainted(store: Store, node: Node, distance: int, via: Sequence[str]) -> Tainted:

@@ -23,8 +23,8 @@ from bootstrap.lineage import queries
 from bootstrap.lineage.questions import tables
 from bootstrap.lineage.questions.grown import Grown, forks_of
 from bootstrap.lineage.questions.locate import Place, inherited_answers, locate
-from bootstrap.lineage.questions.rows import Rows
-from bootstrap.lineage.questions.sampled import Sample, of_artifact
+from bootstrap.lineage.questions.records import Records
+from bootstrap.lineage.questions.sampled import SampledAnswer, of_artifact
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.uses import uses
 
@@ -33,7 +33,7 @@ _DETAILS: tables.Columns = {"id": "", "prompt_id": "", "seed": 0, "sample_index"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trained:
+class SampleUse:
     """One stream of one step in which a generation was trained on the sample."""
 
     lineage: str
@@ -81,13 +81,13 @@ class Trace:
     """Of this sample alone."""
     num_tokens: int | None
     """Tokens of the answer, its end included."""
-    made: Sample | None
+    made: SampledAnswer | None
     """Prompt, answer, verdict, use; None for a reference."""
     prompt: str
     answer: str | None
     """None for a reference, whose answer is the task's own."""
-    group: Rows[Groupmate]
-    trained: Rows[Trained]
+    group: Records[Groupmate]
+    trained: Records[SampleUse]
     unread: tuple[str, ...]
     """Lineages of the store that could not be searched."""
 
@@ -132,8 +132,8 @@ def _made(grown: Grown, sample: str, place: Place) -> Trace:
         made=made,
         prompt=made.prompt,
         answer=made.answer,
-        group=Rows(_group(artifact, place.file, sample), kind=Groupmate),
-        trained=Rows(trained, kind=Trained),
+        group=Records(_group(artifact, place.file, sample), kind=Groupmate),
+        trained=Records(trained, kind=SampleUse),
         unread=unread,
     )
 
@@ -151,16 +151,16 @@ def _group(artifact: Artifact, file: str, sample: str) -> Iterator[Groupmate]:
             yield Groupmate(id=row["id"], answer=row["text"], status=verdict["status"], reward=verdict["reward"])
 
 
-def _trained(grown: Grown, sample: str) -> tuple[list[Trained], tuple[str, ...]]:
+def _trained(grown: Grown, sample: str) -> tuple[list[SampleUse], tuple[str, ...]]:
     """Return who was trained on a sample, in this lineage and in its forks, and the lineages that cannot be read."""
-    found, unread = list[Trained](), list[str]()
+    found, unread = list[SampleUse](), list[str]()
     waiting = [(grown, sample)]
     while waiting:
         lineage, source = waiting.pop(0)
         for use in uses(lineage.store, lineage.entries, source):
             node = lineage.entries[use.generation].generation
             found.append(
-                Trained(
+                SampleUse(
                     lineage=lineage.name,
                     generation=node.name,
                     outcome=node.outcome.value,
@@ -206,8 +206,8 @@ def _inherited(grown: Grown, sample: str) -> Trace | None:
         made=None,
         prompt=kept[0]["prompt_text"],
         answer=kept[0]["completion_text"],
-        group=Rows(kind=Groupmate),
-        trained=Rows(trained, kind=Trained),
+        group=Records(kind=Groupmate),
+        trained=Records(trained, kind=SampleUse),
         unread=unread,
     )
 
@@ -235,10 +235,10 @@ def _reference(grown: Grown, prompt: str) -> Trace:
         made=None,
         prompt=table[0]["prompt"] if table else "",
         answer=None,
-        group=Rows(kind=Groupmate),
-        trained=Rows(
+        group=Records(kind=Groupmate),
+        trained=Records(
             (
-                Trained(
+                SampleUse(
                     lineage=grown.name,
                     generation=f"gen-{use.generation}",
                     outcome=grown.entries[use.generation].generation.outcome.value,
@@ -249,7 +249,7 @@ def _reference(grown: Grown, prompt: str) -> Trace:
                 )
                 for use in shown
             ),
-            kind=Trained,
+            kind=SampleUse,
         ),
         unread=(),
     )

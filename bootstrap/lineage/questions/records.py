@@ -1,4 +1,4 @@
-"""Rows of an answer: a tuple of frozen records that becomes an Arrow table or a pandas frame on request."""
+"""Records of an answer: a tuple of frozen dataclasses that becomes an Arrow table or a pandas frame on request."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, fields
@@ -20,7 +20,7 @@ class IsRecord(Protocol):
 R = TypeVar("R", bound=IsRecord)
 
 
-class Rows(tuple[R, ...], Generic[R]):
+class Records(tuple[R, ...], Generic[R]):
     """Records of one kind, in order."""
 
     kind: type[R] | None
