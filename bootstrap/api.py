@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap.errors import RecipeError
 from bootstrap.ledger_records import Generation
-from bootstrap.lineage.questions.grown import Grown, plugins_of
+from bootstrap.lineage.questions.grown import Grown
 from bootstrap.store.ledger import Entry
 
 if TYPE_CHECKING:
@@ -53,14 +53,14 @@ class Lineage:
         """
         from bootstrap.cli.stores import choose
 
-        self._grown = Grown.read(choose(Path(store), name))
+        self._grown = Grown.read(choose(_path(store), None if name is None else str(name)))
 
     @classmethod
     def all(cls, store: str | Path = "runs") -> "list[Lineage]":
         """Return every lineage of a store, by name. Raises StoreError."""
         from bootstrap.cli.stores import lineages
 
-        return [cls(store, name) for name in lineages(Path(store))]
+        return [cls(store, name) for name in lineages(_path(store))]
 
     @classmethod
     def asked(
@@ -75,9 +75,9 @@ class Lineage:
         from bootstrap.cli.stores import located
 
         if is_generation:
-            found, inside = located(Path(store), name, subject)
+            found, inside = located(_path(store), name, subject)
             return cls(store, found.root.name), inside
-        lineage, inside = _parted(Path(store), subject, is_generation=False)
+        lineage, inside = _parted(_path(store), subject, is_generation=False)
         return cls(store, lineage or name), inside
 
     def __repr__(self) -> str:
@@ -171,7 +171,7 @@ class Lineage:
         from bootstrap.lineage.questions import trace
 
         grown, name = (self._grown, None) if generation is None else self._located(generation)
-        return trace.trace(grown, sample, generation=name)
+        return trace.trace(grown, str(sample), generation=name)
 
     def taint(self, subject: str | int, *, kind: "Kind | None" = None) -> "Taint":
         """Return everything downstream of a generation, a verifier, a data set or a model outside the lineage.
@@ -192,11 +192,16 @@ class Lineage:
 
         return contamination.contamination(*self._located(generation))
 
-    def compare(self, *others: "Lineage") -> "Comparison":
-        """Return this lineage and others side by side. Raises RecipeError for none and for one without generations."""
+    def compare(self, *others: "Lineage | str") -> "Comparison":
+        """Return this lineage and others side by side, which may lie in other stores.
+
+        `others`: a text names one of the same store. Raises RecipeError for none and for one without generations,
+        StoreError for an unknown name.
+        """
         from bootstrap.lineage.questions import comparison
 
-        return comparison.compare([self._grown, *(other._grown for other in others)])
+        found = [one if isinstance(one, Lineage) else Lineage(self.path.parent, one) for one in others]
+        return comparison.compare([self._grown, *(one._grown for one in found)])
 
     def reproduce(
         self,
@@ -212,11 +217,12 @@ class Lineage:
         `into`: folder of the scratch store, which stays; by default a temporary one, which does not. `run_plugins`:
         agree that code which the stored recipe names runs with all your rights. `make_pool`: makes the workers, given
         the recipe, their number and the lineage's folder; by default they work in this process. `observe`: called with
-        events of the progress. Raises RecipeError for an unknown generation, a folder in use, a remembered recipe that
-        is not the header's or has plug-ins that are not agreed to; StoreError, StoreCorrupt, VerifierError,
-        WorkerError.
+        events of the progress. Raises, before anything is made, RecipeError for an unknown generation, one that servers
+        answer for, a folder in use, a remembered recipe that is not the header's or has plug-ins that are not agreed
+        to, and WeightsFreed; StoreError, StoreCorrupt, VerifierError, WorkerError.
         """
-        from bootstrap.reproduction import as_recorded, check_scratch, reproduce
+        from bootstrap.lineage.questions.settings import plugins_of
+        from bootstrap.reproduction import as_recorded, check_possible, check_scratch, reproduce
 
         grown, name = self._located(generation)
         node, recalled = grown.find(name), _recalled(grown)
@@ -226,7 +232,8 @@ class Lineage:
                 "run with all your rights; look at it, then agree with --run-plugins"
             )
         recipe = as_recorded(recalled, node)
-        with _folder(into) as scratch:
+        check_possible(grown, node, recipe)
+        with _folder(None if into is None else _path(into)) as scratch:
             check_scratch(grown, scratch)
             with (make_pool or _local)(recipe, node.num_workers, scratch) as pool:
                 return reproduce(
@@ -296,11 +303,19 @@ def _local(recipe: "Recipe", workers: int, folder: Path) -> "Pool":
     return LocalPool(workers, batch_rows=recipe.resources.batch_rows)
 
 
+def _path(folder: str | Path) -> Path:
+    """Return the path of a folder. Raises RecipeError for what is no path."""
+    try:
+        return Path(folder)
+    except TypeError:
+        raise RecipeError(f"{folder!r} names no folder; give its path, as 'runs'") from None
+
+
 @contextmanager
-def _folder(into: str | Path | None) -> Iterator[Path]:
+def _folder(into: Path | None) -> Iterator[Path]:
     """Yield the folder of a scratch store: the one asked for, or a temporary one."""
     if into is not None:
-        yield Path(into)
+        yield into
         return
     with TemporaryDirectory(prefix="reproduced-") as folder:
         yield Path(folder)

@@ -15,6 +15,7 @@ from bootstrap.seeds import derive_seed
 from bootstrap.stages.context import Context
 from bootstrap.stages.origin import find_origin
 from bootstrap.store.artifacts import Artifact
+from bootstrap.store.exports import FILE as EXPORTED_FROM
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import IMPORT, other_weights, taken_over
@@ -79,7 +80,11 @@ def read_model_folder(folder: Path) -> dict[str, bytes]:
     """
     if missing := missing_files(folder):
         raise RecipeError(missing)
-    names = sorted(path.name for path in folder.glob("*") if path.suffix in MODEL_SUFFIXES and path.is_file())
+    names = sorted(
+        path.name
+        for path in folder.glob("*")
+        if path.suffix in MODEL_SUFFIXES and path.is_file() and path.name != EXPORTED_FROM
+    )
     if WEIGHTS in names:
         files = {name: (folder / name).read_bytes() for name in names}
     else:

@@ -17,7 +17,7 @@ from bootstrap.cli.main import main
 from bootstrap.cli.remembered import remember_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
-from bootstrap.lineage.questions.grown import plugins_of
+from bootstrap.lineage.questions.settings import plugins_of
 from bootstrap.store import gc
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify

@@ -2,8 +2,8 @@
 
     edge to a generation       its lineage's own: weights, data, teachers, judges
     fork                       found by the hash of the ledger record that it starts from; what it inherited too
-    outside model              a generation whose weights it has, exported and named by path or address, found by its
-                               fingerprint in any lineage
+    outside model              the generation that it was exported from, by the hash of its ledger record; where the
+                               folder did not say, the generations of any lineage that made weights of its fingerprint
 
 Left out: what a question starts from (`taint.py`).
 """
@@ -80,6 +80,10 @@ class Store:
             if (source := self._records.get(edge.record)) is not None:
                 yield source, f"starts from {source[0]}@gen-{source[1]}"
             return
+        if edge.exported is not None:
+            if (source := self._records.get(edge.exported)) is not None:
+                yield source, f"{_way(edge)}, exported from {source[0]}@gen-{source[1]}"
+            return
         for source in self._weights.get(edge.fingerprint, ()):
             # Within a lineage an edge comes from an earlier generation, whatever later one has the same weights.
             if source[0] != node[0]:
@@ -104,11 +108,12 @@ class Store:
 
     @cached_property
     def _weights(self) -> dict[str, list[Node]]:
-        """Fingerprint -> the generations with these weights."""
+        """Fingerprint -> the generations that made these weights, and did not take them from elsewhere as they were."""
         found: dict[str, list[Node]] = defaultdict(list)
         for name, one in self.lineages.items():
-            for entry in one.outlines:
-                found[entry.generation.fingerprint].append((name, entry.generation.number))
+            for node in (entry.generation for entry in one.outlines):
+                if all(edge.fingerprint != node.fingerprint for edge in node.edges if edge.role == "init"):
+                    found[node.fingerprint].append((name, node.number))
         return found
 
     @cached_property

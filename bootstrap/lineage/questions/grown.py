@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from bootstrap.errors import StoreError
 from bootstrap.ids import ForeignGeneration
@@ -137,16 +136,3 @@ def _beside(root: Path) -> Iterator[LineageStore]:
     for folder in folders:
         if (store := LineageStore(folder)).exists:
             yield store
-
-
-def plugins_of(settings: Any) -> Iterator[str]:
-    """Yield what a stored recipe's settings name of a user's own code: `module:function` or an entry point."""
-    match settings:
-        case dict():
-            if settings.get("type") == "plugin" and isinstance(settings.get("uses"), str):
-                yield settings["uses"]
-            for inner in settings.values():
-                yield from plugins_of(inner)
-        case list():
-            for inner in settings:
-                yield from plugins_of(inner)

@@ -8,7 +8,7 @@ same. Answers that could not be judged have no reward and are neither. Left out:
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from bootstrap.canonical import sha256
 from bootstrap.errors import RecipeError
@@ -17,7 +17,7 @@ from bootstrap.lineage import queries
 from bootstrap.lineage.questions import tables
 from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.locate import EVALUATION, ROLLOUTS, SAMPLES
-from bootstrap.lineage.questions.records import Records
+from bootstrap.lineage.questions.records import Records, check_choice
 from bootstrap.store.artifacts import Artifact
 
 Order = Literal["best", "worst"]
@@ -71,10 +71,15 @@ def samples(
     `dropped`: only those that give no gradient for a reason that contains this text, whatever the case; empty takes
     every reason. `origin`: answers of its training steps, or to held-out prompts; by default the first that it has.
     Raises RecipeError for an unknown generation, a reason that no answer was dropped for, a generation without such
-    answers; StoreCorrupt.
+    answers, and for other words and counts than these; StoreCorrupt.
     """
-    if count < 1:
-        raise RecipeError(f"{count} samples are none; ask for 1 or more")
+    check_choice(order, "order", get_args(Order))
+    if origin is not None:
+        check_choice(origin, "origin", get_args(Origin))
+    if not isinstance(count, int) or count < 1:
+        raise RecipeError(f"count {count!r} asks for no samples; ask for 1 or more")
+    if dropped is not None and not isinstance(dropped, str):
+        raise RecipeError(f"dropped {dropped!r} is no text; give a part of a reason, or '' for every reason")
     node = grown.find(name)
     if origin is None:
         origin = "training" if dropped is not None or node.accounting.rollouts else "heldout"
