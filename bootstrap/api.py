@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from bootstrap.lineage.questions.contamination import Contamination
     from bootstrap.lineage.questions.difference import Difference
     from bootstrap.lineage.questions.records import Records
-    from bootstrap.lineage.questions.sampled import Order, Origin, SampledAnswer
-    from bootstrap.lineage.questions.taint import Kind, Taint
+    from bootstrap.lineage.questions.sampled import SampledAnswer
+    from bootstrap.lineage.questions.taint import Taint
     from bootstrap.lineage.questions.trace import Trace
     from bootstrap.lineage.questions.why import Why
+    from bootstrap.lineage.questions.words import Kind, Order, Origin
     from bootstrap.pool import Pool
     from bootstrap.records import Event
     from bootstrap.reproduction import Reproduction

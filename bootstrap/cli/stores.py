@@ -41,7 +41,10 @@ def choose(store: Path, lineage: str | None) -> LineageStore:
         raise no_lineage(store)
     if lineage is None:
         if len(names) > 1:
-            raise StoreError(f"the store {store} holds several lineages; choose one with --lineage: {', '.join(names)}")
+            raise StoreError(
+                f"the store {store} holds several lineages: {', '.join(names)}; name one (--lineage NAME, or "
+                "NAME@gen-1 for a generation)"
+            )
         lineage = names[0]
     if lineage not in names:
         close = difflib.get_close_matches(lineage, names, n=1)

@@ -210,7 +210,7 @@ def test_the_terminal_answers_in_words_and_in_json(
 @pytest.mark.parametrize(
     ("words", "message", "code"),
     [
-        (("why", "gen-1"), "several lineages; choose one with --lineage: addition, rich", 3),
+        (("why", "gen-1"), "several lineages: addition, rich; name one (--lineage NAME, or", 3),
         (("why", "rich@gen-77"), "no generation is called 'gen-77'", 2),
         (("samples", "rich@gen-1", "--best", "--worst"), "--best and --worst are opposites", 2),
         (("trace", "nothing", "--lineage", "rich"), "ids look like", 2),

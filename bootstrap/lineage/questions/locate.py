@@ -43,8 +43,8 @@ def locate(
     if HeldoutId.of_answer(sample) is not None:
         if generation is None:
             raise RecipeError(
-                f"{sample} is an answer to a held-out prompt, and each generation gave one; name whose with "
-                "--generation GENERATION"
+                f"{sample} is an answer to a held-out prompt, and each generation gave one; name whose: "
+                "--generation GENERATION (in Python generation=)"
             )
         place = Place(generation=generation, role=EVALUATION, file=SAMPLES)
     else:

@@ -8,7 +8,7 @@ same. Answers that could not be judged have no reward and are neither. Left out:
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from bootstrap.canonical import sha256
 from bootstrap.errors import RecipeError
@@ -18,10 +18,8 @@ from bootstrap.lineage.questions import tables
 from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.locate import EVALUATION, ROLLOUTS, SAMPLES
 from bootstrap.lineage.questions.records import Records, check_choice
+from bootstrap.lineage.questions.words import Order, Origin
 from bootstrap.store.artifacts import Artifact
-
-Order = Literal["best", "worst"]
-Origin = Literal["training", "heldout"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +78,8 @@ def samples(
         raise RecipeError(f"count {count!r} asks for no samples; ask for 1 or more")
     if dropped is not None and not isinstance(dropped, str):
         raise RecipeError(f"dropped {dropped!r} is no text; give a part of a reason, or '' for every reason")
+    if dropped is not None and origin == "heldout":
+        raise RecipeError("held-out answers train nothing, so none is dropped; ask for dropped answers without heldout")
     node = grown.find(name)
     if origin is None:
         origin = "training" if dropped is not None or node.accounting.rollouts else "heldout"

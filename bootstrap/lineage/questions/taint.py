@@ -14,7 +14,7 @@ would have gone otherwise, which `bootstrap rescore` finds.
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from bootstrap.errors import RecipeError, StoreError
 from bootstrap.ids import StepRole
@@ -25,9 +25,8 @@ from bootstrap.lineage.questions.downstream import Node, Store
 from bootstrap.lineage.questions.grown import EDGES, Grown
 from bootstrap.lineage.questions.locate import INHERITED
 from bootstrap.lineage.questions.records import Records, check_choice
+from bootstrap.lineage.questions.words import Kind
 
-Kind = Literal["generation", "verifier", "dataset", "model"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 _OF_STEP = re.compile(r"(?:rollouts|training)-gen-(\d{1,9})-step-(\d{1,9})|replay-gen-(\d{1,9})")
 _PREFIXES = {"held-out ": "judged its held-out answers", "panel ": "judged its panel's task"}
 
@@ -77,7 +76,7 @@ def taint(grown: Grown, subject: str, *, kind: Kind | None = None) -> Taint:
     entries = grown.entries
     grown.find("last")
     if kind is not None:
-        check_choice(kind, "kind", KINDS)
+        check_choice(kind, "kind", get_args(Kind))
     # A fork's origin has data sets of steps under the same names, which are others.
     line, unsearched = ([grown], ()) if _OF_STEP.fullmatch(subject) else _line(grown)
     meanings: dict[Kind, Callable[[Grown, str], dict[int, list[str]]]] = {
