@@ -225,6 +225,7 @@ class Lineage:
         from bootstrap.lineage.questions.settings import plugins_of
         from bootstrap.reproduction import as_recorded, check_possible, check_scratch, reproduce
 
+        folder = None if into is None else _path(into)
         grown, name = self._located(generation)
         node, recalled = grown.find(name), _recalled(grown)
         if not run_plugins and (named := sorted(set(plugins_of(recalled.model_dump(mode="json"))))):
@@ -234,7 +235,7 @@ class Lineage:
             )
         recipe = as_recorded(recalled, node)
         check_possible(grown, node, recipe)
-        with _folder(None if into is None else _path(into)) as scratch:
+        with _folder(folder) as scratch:
             check_scratch(grown, scratch)
             with (make_pool or _local)(recipe, node.num_workers, scratch) as pool:
                 return reproduce(

@@ -119,7 +119,10 @@ ASKING: list[dict[str, Any]] = [
 def test_what_servers_answered_is_refused_before_anything_is_made(
     lineage: Lineage, tmp_path: Path, changed: dict[str, Any]
 ) -> None:
-    told = refused(of_recipe(lineage, tmp_path, changed), tmp_path)
+    settings = json.loads((lineage.path / "recipe.json").read_text())["recipe"]
+    asking = of_recipe(lineage, tmp_path, changed)
+    remember_recipe(LineageStore(asking.path), Recipe.model_validate({**settings, **changed}), folder=tmp_path)
+    told = refused(asking, tmp_path)
     assert told.startswith("gen-2 cannot be made again: it takes answers or judgements of tutor-7b on a server")
 
 

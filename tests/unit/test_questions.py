@@ -218,7 +218,7 @@ def test_held_out_answers_stand_in_where_no_step_drew_any(rich: Lineage) -> None
     assert {one.id for one in rich.samples("base")} == {one.id for one in rich.samples("base", origin="heldout")}
     with pytest.raises(RecipeError, match="gen-0 of lineage rich has no training answers: its steps drew none"):
         rich.samples("base", origin="training")
-    with pytest.raises(RecipeError, match="0 samples are none"):
+    with pytest.raises(RecipeError, match="count 0 asks for no samples"):
         rich.samples("gen-3", count=0)
 
 

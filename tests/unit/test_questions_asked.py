@@ -1,8 +1,10 @@
 """The class `Lineage`, answers as tables and JSON, several lineages side by side, and the questions' commands."""
 
 import json
+import re
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from bootstrap.canonical import sha256
 from bootstrap.cli.main import main
 from bootstrap.config import data
 from bootstrap.config.recipe import Recipe
-from bootstrap.errors import RecipeError, StoreCorrupt, StoreError
+from bootstrap.errors import BootstrapError, RecipeError, StoreCorrupt, StoreError
 from bootstrap.lineage.questions.records import Records, to_dict
 from bootstrap.lineage.questions.why import Rival
 from bootstrap.records import Rollout, Status, Verdict
@@ -101,6 +103,44 @@ def test_a_store_of_several_lineages_asks_which(rich_store: Path, tmp_path: Path
     with pytest.raises(StoreError, match="there is no store"):
         Lineage(tmp_path / "none")
     assert [one.name for one in Lineage.all(rich_store)] == ["addition", "rich"]
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda one: one.samples("gen-3", order="middle"), "order 'middle' is unknown; use 'best' or 'worst'"),
+        (lambda one: one.samples("gen-3", origin="both"), "origin 'both' is unknown; use 'training' or 'heldout'"),
+        (lambda one: one.samples("gen-3", count="ten"), "count 'ten' asks for no samples; ask for 1 or more"),
+        (lambda one: one.samples("gen-3", dropped=5), "dropped 5 is no text"),
+        (lambda one: one.samples("gen-3", dropped="", origin="heldout"), "held-out answers train nothing"),
+        (lambda one: one.taint("gen-3", kind="weights"), "kind 'weights' is unknown; use 'generation' or 'verifier'"),
+        (lambda one: one.trace(5), "holds no sample '5'; ids look like"),
+        (lambda one: one.why(None), "no generation is called 'None'; use gen-0 to gen-8"),
+        (lambda one: one.compare("ritch"), "did you mean rich"),
+        (lambda one: one.reproduce(1, into=5), "5 names no folder; give its path"),
+        (lambda one: Lineage(5), "5 names no folder; give its path"),
+        (lambda one: Lineage(one.path.parent, 5), "holds no lineage '5'; there is addition, rich"),
+        (lambda one: Lineage.asked(one.path.parent, None, "rich"), "rich is a lineage; name a generation of it"),
+    ],
+)
+def test_a_wrong_argument_in_python_is_one_error_with_a_remedy(
+    rich: Lineage, ask: Callable[[Lineage], object], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The recipe and the way to make it again are `reproduce`'s own; what it writes to is looked at first.
+    monkeypatch.setattr("bootstrap.api._recalled", lambda grown: pytest.fail("the recipe was read"))
+    with pytest.raises(BootstrapError, match=re.escape(message)):
+        ask(rich)
+
+
+def test_without_pandas_the_error_names_the_extra(rich: Lineage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(RecipeError, match=re.escape("pip install 'bootstrap-lm[pandas]'")):
+        rich.samples("gen-3").to_pandas()
+    assert rich.samples("gen-3", count=2).to_arrow().num_rows == 2
+
+
+def test_compare_takes_the_name_of_a_lineage_of_the_same_store(rich: Lineage, rich_store: Path) -> None:
+    assert rich.compare("addition") == rich.compare(Lineage(rich_store, "addition"))
 
 
 def test_a_lineage_tells_its_generations(rich: Lineage) -> None:

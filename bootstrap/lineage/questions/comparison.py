@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from bootstrap.errors import RecipeError
 from bootstrap.ledger_records import GenerationOutcome
-from bootstrap.lineage.questions.difference import outcomes
 from bootstrap.lineage.questions.grown import Grown
+from bootstrap.lineage.questions.locate import outcomes
 from bootstrap.lineage.questions.records import Records
 from bootstrap.lineage.questions.settings import differences
 from bootstrap.paired import mcnemar_exact

@@ -14,18 +14,15 @@ tells; such models are named.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from bootstrap.ids import RolloutId, is_rollout
 from bootstrap.ledger_records import Generation
 from bootstrap.lineage import queries, text
 from bootstrap.lineage.questions import tables
 from bootstrap.lineage.questions.grown import Grown
-from bootstrap.lineage.questions.locate import EVALUATION, ROLLOUTS, inherited_answers
+from bootstrap.lineage.questions.locate import ROLLOUTS, inherited_answers, outcomes
 from bootstrap.lineage.questions.records import Records
 from bootstrap.store.ancestry import ancestors
-
-OUTCOMES, PANEL = "outcomes.parquet", "panel.parquet"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +84,8 @@ def contamination(grown: Grown, name: str = "champion") -> Contamination:
     Raises RecipeError for an unknown generation, StoreCorrupt.
     """
     node = grown.find(name)
-    heldout = _heldout(grown, node)
+    # A prompt of the suite that is the panel's too counts as the suite's.
+    heldout = {prompt: row for (_, prompt), row in reversed(outcomes(grown, node).items())}
     line, outside = _line(grown, node)
     known: dict[str, _Known] = {}
     trained, leaks = list[TrainedPrompts](), list[Leak]()
@@ -140,15 +138,6 @@ def _line(grown: Grown, node: Generation) -> tuple[list[tuple[Grown, Generation]
         found = [*before, *found]
         outside = dict.fromkeys([*further, *(name for name in outside if name != queries.source(edge))])
     return found, tuple(outside)
-
-
-def _heldout(grown: Grown, node: Generation) -> dict[str, dict[str, Any]]:
-    """Return prompt id -> outcome of every prompt that a generation was evaluated on."""
-    if EVALUATION not in node.artifacts:
-        return {}
-    artifact = grown.store.artifact(node.artifacts[EVALUATION])
-    found = [row for file in (PANEL, OUTCOMES) for row in tables.rows(artifact, file, tables.OUTCOME)]
-    return {row["prompt_id"]: row for row in found}
 
 
 class _Known:

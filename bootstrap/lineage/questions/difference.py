@@ -14,15 +14,11 @@ from bootstrap.errors import RecipeError
 from bootstrap.ledger_records import DiagnosticMetric, Generation
 from bootstrap.lineage import queries
 from bootstrap.lineage.questions import tables
-from bootstrap.lineage.questions.contamination import OUTCOMES, PANEL
 from bootstrap.lineage.questions.grown import Grown
-from bootstrap.lineage.questions.locate import EVALUATION, SAMPLES
+from bootstrap.lineage.questions.locate import EVALUATION, SAMPLES, outcomes
 from bootstrap.lineage.questions.records import Records
 from bootstrap.lineage.questions.settings import Change, changes, settings_of
 from bootstrap.paired import mcnemar_exact
-
-Key = tuple[str, str]
-"""(task of the panel, empty for the run's own; prompt id)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,19 +204,6 @@ def _paired(task: str, level: int, found: Counter[tuple[bool, bool]]) -> LevelPa
         neither=found[False, False],
         p_value=mcnemar_exact(only_a, lost=only_b),
     )
-
-
-def outcomes(grown: Grown, node: Generation) -> dict[Key, dict[str, Any]]:
-    """Return (panel task, prompt id) -> outcome of a generation's greedy answers. Raises StoreCorrupt."""
-    if EVALUATION not in node.artifacts:
-        return {}
-    artifact = grown.store.artifact(node.artifacts[EVALUATION])
-    found: dict[Key, dict[str, Any]] = {}
-    for file in (OUTCOMES, PANEL):
-        for row in tables.rows(artifact, file, tables.OUTCOME):
-            # An earlier version may have asked a prompt again at a higher level.
-            found.setdefault((row["task"], row["prompt_id"]), row)
-    return found
 
 
 def _texts(grown: Grown, node: Generation, levels: Collection[int]) -> dict[str, str]:

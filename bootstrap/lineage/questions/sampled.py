@@ -85,8 +85,9 @@ def samples(
         origin = "training" if dropped is not None or node.accounting.rollouts else "heldout"
     found = list(_of(grown, node, origin))
     if not found:
-        where = "its steps drew none" if origin == "training" else "its evaluation kept none"
-        raise RecipeError(f"{node.name} of lineage {grown.name} has no {origin} answers: {where}{_instead(origin)}")
+        drew_none = "its steps drew none; ask for its held-out answers"
+        where = drew_none if origin == "training" else "its evaluation kept none"
+        raise RecipeError(f"{node.name} of lineage {grown.name} has no {origin} answers: {where}")
     if dropped is not None:
         found = _dropped(node, found, dropped)
     sign = -1 if order == "best" else 1
@@ -96,24 +97,11 @@ def samples(
     return Records([*judged, *unjudged][:count], kind=SampledAnswer)
 
 
-def reasons(node: Generation) -> dict[str, int]:
-    """Return how many answers of a generation were dropped for each reason, the most frequent first."""
-    return dict(Counter(node.accounting.dropped).most_common())
-
-
-def every_sample(grown: Grown, node: Generation) -> Iterator[SampledAnswer]:
-    """Yield all answers of a generation's training steps, in the order they were drawn. Raises StoreCorrupt."""
-    yield from _of(grown, node, "training")
-
-
-def _instead(origin: Origin) -> str:
-    return "; ask for its held-out answers" if origin == "training" else ""
-
-
 def _dropped(node: Generation, found: list[SampledAnswer], wanted: str) -> list[SampledAnswer]:
     kept = [one for one in found if one.dropped and wanted.casefold() in one.dropped.casefold()]
     if not kept:
-        known = "; ".join(f"{reason} ({count})" for reason, count in reasons(node).items()) or "none was dropped"
+        reasons = Counter(node.accounting.dropped).most_common()
+        known = "; ".join(f"{reason} ({count})" for reason, count in reasons) or "none was dropped"
         raise RecipeError(f"{node.name} dropped no answer for {wanted!r}; its reasons: {known}")
     return kept
 

@@ -21,8 +21,8 @@ from bootstrap.ids import StepRole
 from bootstrap.ledger_records import Generation
 from bootstrap.lineage import queries
 from bootstrap.lineage.questions.data_sets import LEAST_DIGITS, evaluated_on, files_of, is_hash, tasks_of, trained_on
-from bootstrap.lineage.questions.downstream import Node, Store
-from bootstrap.lineage.questions.grown import EDGES, Grown
+from bootstrap.lineage.questions.downstream import Node, Store, way
+from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.locate import INHERITED
 from bootstrap.lineage.questions.records import Records, check_choice
 from bootstrap.lineage.questions.words import Kind
@@ -182,8 +182,8 @@ def _verifier(grown: Grown, subject: str) -> dict[int, list[str]]:
 def _dataset(grown: Grown, subject: str) -> dict[int, list[str]]:
     if (named := _OF_STEP.fullmatch(subject)) is not None:
         number = int(named[1] or named[3])
-        way = _drawn(grown.outlines[number].generation, named[2]) if number < len(grown.entries) else ""
-        return {number: [way]} if way else {}
+        drawn = _drawn(grown.outlines[number].generation, named[2]) if number < len(grown.entries) else ""
+        return {number: [drawn]} if drawn else {}
     touched: dict[int, list[str]] = {}
     for entry in grown.entries:
         node = entry.generation
@@ -207,8 +207,7 @@ def _model(grown: Grown, subject: str) -> dict[int, list[str]]:
     for entry in grown.outlines:
         for edge in entry.generation.edges:
             if edge.generation is None and (edge.external == subject or is_hash(edge.fingerprint, subject)):
-                way = f"{EDGES.get(edge.role, edge.role)} {queries.source(edge)}"
-                touched.setdefault(entry.generation.number, []).append(way)
+                touched.setdefault(entry.generation.number, []).append(way(edge))
     return touched
 
 

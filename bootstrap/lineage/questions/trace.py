@@ -11,7 +11,6 @@ Forks in the same store that inherited the sample are searched too. Left out: lo
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +25,7 @@ from bootstrap.lineage.questions.locate import Place, inherited_answers, locate
 from bootstrap.lineage.questions.records import Records
 from bootstrap.lineage.questions.sampled import SampledAnswer, of_artifact
 from bootstrap.store.artifacts import Artifact
-from bootstrap.store.uses import uses
+from bootstrap.store.uses import SourceUse, uses
 
 PROMPT = re.compile(r"[0-9a-f]{16}")
 _DETAILS: tables.Columns = {"id": "", "prompt_id": "", "seed": 0, "sample_index": 0, "prompt_tokens": (), "tokens": ()}
@@ -158,22 +157,25 @@ def _trained(grown: Grown, sample: str) -> tuple[list[SampleUse], tuple[str, ...
     while waiting:
         lineage, source = waiting.pop(0)
         for use in uses(lineage.store, lineage.entries, source):
-            node = lineage.entries[use.generation].generation
-            found.append(
-                SampleUse(
-                    lineage=lineage.name,
-                    generation=node.name,
-                    outcome=node.outcome.value,
-                    step=use.step,
-                    stream=use.stream,
-                    count=use.count,
-                    replayed=RolloutId.parse(source).contributor != node.number or lineage is not grown,
-                )
-            )
+            is_own = lineage is grown and RolloutId.parse(source).contributor == use.generation
+            found.append(_use(lineage, use, replayed=not is_own))
         forks = forks_of(lineage)
         unread += forks.unread
         waiting += [(fork, lineage.inherited_id(source)) for fork, _ in forks.found]
     return found, tuple(sorted(set(unread)))
+
+
+def _use(grown: Grown, use: SourceUse, *, replayed: bool) -> SampleUse:
+    node = grown.entries[use.generation].generation
+    return SampleUse(
+        lineage=grown.name,
+        generation=node.name,
+        outcome=node.outcome.value,
+        step=use.step,
+        stream=use.stream,
+        count=use.count,
+        replayed=replayed,
+    )
 
 
 def _inherited(grown: Grown, sample: str) -> Trace | None:
@@ -236,21 +238,7 @@ def _reference(grown: Grown, prompt: str) -> Trace:
         prompt=table[0]["prompt"] if table else "",
         answer=None,
         group=Records(kind=Groupmate),
-        trained=Records(
-            (
-                SampleUse(
-                    lineage=grown.name,
-                    generation=f"gen-{use.generation}",
-                    outcome=grown.entries[use.generation].generation.outcome.value,
-                    step=use.step,
-                    stream=use.stream,
-                    count=use.count,
-                    replayed=False,
-                )
-                for use in shown
-            ),
-            kind=SampleUse,
-        ),
+        trained=Records((_use(grown, use, replayed=False) for use in shown), kind=SampleUse),
         unread=(),
     )
 
@@ -278,7 +266,7 @@ def _unknown(grown: Grown, sample: str) -> RecipeError:
 
 def _drawn(node: Generation) -> str:
     """Return in words which answers the steps of a generation drew."""
-    counts = Counter(node.accounting.model_dump(include={"prompts_drawn", "rollouts"}))
-    if not counts["rollouts"]:
+    found = node.accounting
+    if not found.rollouts:
         return f"the steps of {node.name} drew no answers"
-    return f"the steps of {node.name} drew {counts['rollouts']} answers to {counts['prompts_drawn']} prompts"
+    return f"the steps of {node.name} drew {found.rollouts} answers to {found.prompts_drawn} prompts"
