@@ -293,7 +293,7 @@ def test_a_broken_neighbour_is_named_and_spoils_no_answer(tmp_path: Path) -> Non
         ("0000000000000000", "ids look like g3.s0.u17.p4.k2"),
         ("../../etc/passwd", "ids look like"),
         ("", "ids look like"),
-        ("greedy.l5.p0.k0", "name whose with --generation"),
+        ("greedy.l5.p0.k0", "name whose: --generation"),
     ],
 )
 def test_a_sample_that_there_is_not_is_refused_with_what_there_is(rich: Lineage, sample: str, message: str) -> None:
