@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.lineage_factory import NASTY, PROMOTED, RECIPE, SETTINGS, build
@@ -105,6 +106,9 @@ def test_a_store_of_several_lineages_asks_which(rich_store: Path, tmp_path: Path
     assert [one.name for one in Lineage.all(rich_store)] == ["addition", "rich"]
 
 
+WRONG: Any = 5
+
+
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
@@ -118,8 +122,8 @@ def test_a_store_of_several_lineages_asks_which(rich_store: Path, tmp_path: Path
         (lambda one: one.why(None), "no generation is called 'None'; use gen-0 to gen-8"),
         (lambda one: one.compare("ritch"), "did you mean rich"),
         (lambda one: one.reproduce(1, into=5), "5 names no folder; give its path"),
-        (lambda one: Lineage(5), "5 names no folder; give its path"),
-        (lambda one: Lineage(one.path.parent, 5), "holds no lineage '5'; there is addition, rich"),
+        (lambda one: Lineage(WRONG), "5 names no folder; give its path"),
+        (lambda one: Lineage(one.path.parent, WRONG), "holds no lineage '5'; there is addition, rich"),
         (lambda one: Lineage.asked(one.path.parent, None, "rich"), "rich is a lineage; name a generation of it"),
     ],
 )
