@@ -189,7 +189,7 @@ def work(settings: argparse.Namespace, folder: Path) -> None:
     """Do the work in this process and print predictions and peaks as JSON."""
     from bootstrap.config.base_model import ScratchModel
     from bootstrap.config.training import LoraAdapter, Training
-    from bootstrap.memory import Limits, Work, sizes_of
+    from bootstrap.memory import MemoryLimits, Work, sizes_of
     from bootstrap.worker import Worker
 
     training = Training(
@@ -199,7 +199,7 @@ def work(settings: argparse.Namespace, folder: Path) -> None:
     )
     worker = Worker(batch_rows=512)
     worker.configure(training)
-    worker.limit(Limits(train_tokens=settings.train_tokens))
+    worker.limit(MemoryLimits(train_tokens=settings.train_tokens))
     on_gpu = worker.device.type == "cuda"
     sizes = sizes_of(config_of(settings.shape))
     assert sizes is not None

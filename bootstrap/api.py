@@ -6,7 +6,7 @@
     print(lineage.why("champion").sentence)
     frame = lineage.samples("gen-3", order="worst", count=50).to_pandas()
 
-Answers are frozen dataclasses. What they hold several of is `Rows`: a tuple with `to_arrow`, `to_pandas` and
+Answers are frozen dataclasses. What they hold several of is `Records`: a tuple with `to_arrow`, `to_pandas` and
 `to_dicts`. Only `reproduce` loads torch. Nothing but `reproduce` writes, and that into a folder of its own. Each
 question loads what it needs when it is asked, since tables take a third of a second to load.
 
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from bootstrap.lineage.questions.comparison import Comparison
     from bootstrap.lineage.questions.contamination import Contamination
     from bootstrap.lineage.questions.difference import Difference
-    from bootstrap.lineage.questions.rows import Rows
-    from bootstrap.lineage.questions.sampled import Order, Origin, Sample
-    from bootstrap.lineage.questions.taint import Kind, Taint
+    from bootstrap.lineage.questions.records import Records
+    from bootstrap.lineage.questions.sampled import SampledAnswer
+    from bootstrap.lineage.questions.taint import Taint
     from bootstrap.lineage.questions.trace import Trace
     from bootstrap.lineage.questions.why import Why
+    from bootstrap.lineage.questions.words import Kind, Order, Origin
     from bootstrap.pool import Pool
     from bootstrap.records import Event
     from bootstrap.reproduction import Reproduction
@@ -54,14 +55,14 @@ class Lineage:
         """
         from bootstrap.cli.stores import choose
 
-        self._grown = Grown.read(choose(Path(store), name))
+        self._grown = Grown.read(choose(_path(store), None if name is None else str(name)))
 
     @classmethod
     def all(cls, store: str | Path = "runs") -> "list[Lineage]":
         """Return every lineage of a store, by name. Raises StoreError."""
         from bootstrap.cli.stores import lineages
 
-        return [cls(store, name) for name in lineages(Path(store))]
+        return [cls(store, name) for name in lineages(_path(store))]
 
     @classmethod
     def asked(
@@ -70,9 +71,15 @@ class Lineage:
         """Return the lineage that `gen-3` or `other@gen-3` means, and the name in it.
 
         `name`: the lineage of a subject that names none. `is_generation` False: the subject may be anything `taint`
-        knows, where an @ separates a lineage only if the store holds one of that name. Raises StoreError, StoreCorrupt.
+        knows, where an @ separates a lineage only if the store holds one of that name. Raises RecipeError for a
+        lineage's name alone, StoreError, StoreCorrupt.
         """
-        lineage, inside = _parted(Path(store), subject, is_generation=is_generation)
+        from bootstrap.cli.stores import located
+
+        if is_generation:
+            found, inside = located(_path(store), name, subject)
+            return cls(store, found.root.name), inside
+        lineage, inside = _parted(_path(store), subject, is_generation=False)
         return cls(store, lineage or name), inside
 
     def __repr__(self) -> str:
@@ -145,7 +152,7 @@ class Lineage:
         dropped: str | None = None,
         origin: "Origin | None" = None,
         count: int = 10,
-    ) -> "Rows[Sample]":
+    ) -> "Records[SampledAnswer]":
         """Return `count` answers of a generation, by reward.
 
         `order`: `best` or `worst` first. `dropped`: only those that give no gradient for a reason with this text in it;
@@ -166,7 +173,7 @@ class Lineage:
         from bootstrap.lineage.questions import trace
 
         grown, name = (self._grown, None) if generation is None else self._located(generation)
-        return trace.trace(grown, sample, generation=name)
+        return trace.trace(grown, str(sample), generation=name)
 
     def taint(self, subject: str | int, *, kind: "Kind | None" = None) -> "Taint":
         """Return everything downstream of a generation, a verifier, a data set or a model outside the lineage.
@@ -187,11 +194,16 @@ class Lineage:
 
         return contamination.contamination(*self._located(generation))
 
-    def compare(self, *others: "Lineage") -> "Comparison":
-        """Return this lineage and others side by side. Raises RecipeError for none and for one without generations."""
+    def compare(self, *others: "Lineage | str") -> "Comparison":
+        """Return this lineage and others side by side, which may lie in other stores.
+
+        `others`: a text names one of the same store. Raises RecipeError for none and for one without generations,
+        StoreError for an unknown name.
+        """
         from bootstrap.lineage.questions import comparison
 
-        return comparison.compare([self._grown, *(other._grown for other in others)])
+        found = [one if isinstance(one, Lineage) else Lineage(self.path.parent, one) for one in others]
+        return comparison.compare([self._grown, *(one._grown for one in found)])
 
     def reproduce(
         self,
@@ -207,17 +219,20 @@ class Lineage:
         `into`: folder of the scratch store, which stays; by default a temporary one, which does not. `trust_plugins`:
         code that may run with all your rights, as the stored recipe names it. `make_pool`: makes the workers, given the
         recipe, their number and the lineage's folder; by default they work in this process. `observe`: called with
-        events of the progress. Raises RecipeError for an unknown generation, a folder in use, a remembered recipe that
-        is not the header's, or a plug-in that is not trusted; StoreError, StoreCorrupt, VerifierError,
-        WorkerError.
+        events of the progress. Raises, before anything is made, RecipeError for an unknown generation, one that servers
+        answer for, a folder in use, a remembered recipe that is not the header's, or a plug-in that is not trusted, and
+        WeightsFreed; StoreError, StoreCorrupt, VerifierError, WorkerError.
         """
-        from bootstrap.reproduction import as_recorded, check_scratch, reproduce
+        from bootstrap.reproduction import as_recorded, check_possible, check_scratch, reproduce
 
+        folder = None if into is None else _path(into)
         grown, name = self._located(generation)
         node, recalled = grown.find(name), _recalled(grown)
         recipe = as_recorded(recalled, node)
-        with plugins.trusting_only(trust_plugins), _folder(into) as scratch:
+        with plugins.trusting_only(trust_plugins):
             plugins.require_trust(plugins.plugins_of(recipe.model_dump(mode="json")))
+            check_possible(grown, node, recipe)
+        with plugins.trusting_only(trust_plugins), _folder(folder) as scratch:
             check_scratch(grown, scratch)
             with (make_pool or _local)(recipe, node.num_workers, scratch) as pool:
                 return reproduce(
@@ -245,10 +260,10 @@ def _parted(store: Path, name: str, *, is_generation: bool) -> tuple[str, str]:
 
     `is_generation` False: nor for one whose text before the @ is no lineage of the store, as of an address.
     """
-    from bootstrap.cli.stores import lineages
+    from bootstrap.cli.stores import lineages, parted
 
-    lineage, at, inside = name.rpartition("@")
-    if not at or not lineage or not (is_generation or lineage in lineages(store)):
+    lineage, inside = parted(name)
+    if lineage and not is_generation and lineage not in lineages(store):
         return "", name
     return lineage, inside
 
@@ -287,11 +302,19 @@ def _local(recipe: "Recipe", workers: int, folder: Path) -> "Pool":
     return LocalPool(workers, batch_rows=recipe.resources.batch_rows)
 
 
+def _path(folder: str | Path) -> Path:
+    """Return the path of a folder. Raises RecipeError for what is no path."""
+    try:
+        return Path(folder)
+    except TypeError:
+        raise RecipeError(f"{folder!r} names no folder; give its path, as 'runs'") from None
+
+
 @contextmanager
-def _folder(into: str | Path | None) -> Iterator[Path]:
+def _folder(into: Path | None) -> Iterator[Path]:
     """Yield the folder of a scratch store: the one asked for, or a temporary one."""
     if into is not None:
-        yield Path(into)
+        yield into
         return
     with TemporaryDirectory(prefix="reproduced-") as folder:
         yield Path(folder)

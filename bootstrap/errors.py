@@ -7,6 +7,9 @@ how to correct it. Broken promises between our own functions are assertions, not
 
 import os
 
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended."""
+
 
 class BootstrapError(Exception):
     """Root of the tree; any other uncaught exception is a defect of this program."""

@@ -256,6 +256,8 @@ class Edge(Record):
     """The outside model as the recipe names it; `LINEAGE@gen-N` for a generation of another lineage."""
     record: str | None = None
     """Hash of that generation's ledger record."""
+    exported: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Hash of the ledger record of the generation that an outside model was exported from, as its folder says."""
     compute_cost: ComputeCost | None = None
     """Compute cost of a generation of another lineage; None for any other model."""
     fingerprint: str

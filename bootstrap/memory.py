@@ -234,7 +234,7 @@ class Device:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class MemoryLimits:
     """What a worker may take at once; None is no limit. All workers of a lineage have the same."""
 
     memory: int | None = None
@@ -265,7 +265,7 @@ class Limits:
         """Return the limits after a shortage; of several the lowest holds."""
         return self.lowest(replace(self, halved={shortage.kind: max(shortage.used // 2, 1)}, length=shortage.length))
 
-    def lowest(self, other: "Limits") -> Self:
+    def lowest(self, other: "MemoryLimits") -> Self:
         """Return these limits, with what either of both has halved."""
         halved = dict(self.halved)
         for kind, most in other.halved.items():

@@ -22,7 +22,7 @@ from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch, MissingRollout
 from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
-from bootstrap.memory import Device, Limits, Shortage
+from bootstrap.memory import Device, MemoryLimits, Shortage
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.scoring.verifier import Verifier, build_verifier
 from bootstrap.telemetry import Telemetry
@@ -44,7 +44,7 @@ class Pool(ABC):
     """Fingerprint of the base under adapters, once all workers hold it."""
     telemetry: Telemetry = Telemetry()
     """Where the run's figures go."""
-    limits: Limits = Limits()
+    limits: MemoryLimits = MemoryLimits()
     """Limits of memory that all workers have."""
 
     def on_shortage(self, worker: int, shortage: Shortage) -> None:
@@ -109,7 +109,7 @@ class Pool(ABC):
         kinds = sorted({device.kind for device in found})
         return Device(kind=", ".join(kinds), memory=min(device.memory for device in found))
 
-    def limit(self, limits: Limits) -> None:
+    def limit(self, limits: MemoryLimits) -> None:
         """Give every worker these limits."""
         self.limits = limits
         self.broadcast("limit", limits)

@@ -21,8 +21,8 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError, StoreCorrupt
 from bootstrap.ledger_records import ArtifactRef, Generation
 from bootstrap.lineage.questions.grown import Grown
-from bootstrap.lineage.questions.rows import Rows
-from bootstrap.lineage.questions.settings import changes
+from bootstrap.lineage.questions.records import Records
+from bootstrap.lineage.questions.settings import changes, sections
 from bootstrap.loop import run
 from bootstrap.pool import Pool
 from bootstrap.records import Observer
@@ -59,9 +59,9 @@ class Reproduction:
     generation: str
     is_same: bool
     """Whether all checks agree."""
-    checks: Rows[Check]
+    checks: Records[Check]
     """Weights, tables and held-out answers by their hashes, and the fields of the ledger record."""
-    surroundings: Rows[Check]
+    surroundings: Records[Check]
     """What may explain a difference: host, versions of packages and of the program, precision, limits of memory."""
     workers: int
     seconds: float
@@ -74,6 +74,30 @@ class Reproduction:
 def as_recorded(recipe: Recipe, node: Generation) -> Recipe:
     """Return a lineage's recipe with the settings of workers that decide the order of sums as a generation had them."""
     return recipe.model_copy(update={"resources": recipe.resources.model_copy(update={"batch_rows": node.batch_rows})})
+
+
+def check_possible(grown: Grown, node: Generation, recipe: Recipe) -> None:
+    """Raise RecipeError for a generation that servers answer for, or without a fork's origin beside it.
+
+    Raises WeightsFreed where weights that it starts from, learns from or asks are gone; StoreError, StoreCorrupt.
+    """
+    verifiers = (recipe.eval_verifier, *([recipe.verifier_of(node.number)] if node.number else ()))
+    parts = (recipe.evaluation, *verifiers, *recipe.steps_of(node.number))
+    named = {one["model"] for part in parts for one in sections(part.model_dump(mode="json"), "endpoint")}
+    if named:
+        raise RecipeError(
+            f"{node.name} cannot be made again: it takes answers or judgements of {', '.join(sorted(named))} on a "
+            "server, and these can differ from call to call; name a generation that asks no server"
+        )
+    if any(edge.record is not None for edge in node.edges):
+        origin, number = _origin(grown, node)
+        origin.store.artifact(origin.entries[number].generation.artifacts["weights"])
+    numbers = {0, *(edge.generation for edge in node.edges if edge.generation is not None and edge.role != "data")}
+    for number in sorted(numbers - {node.number}):
+        refs = grown.entries[number].generation.artifacts
+        for role in WEIGHTS:
+            if role in refs:
+                grown.store.artifact(refs[role])
 
 
 def reproduce(
@@ -178,17 +202,8 @@ def _with_origin(grown: Grown, node: Generation, scratch: Path) -> None:
     """Copy what a fork starts from: its origin's records up to that generation, its weights, and the answers of all.
 
     Weights of the generations before may be freed: the fork needs none of them.
-
-    Raises RecipeError where the origin does not lie in the same store.
     """
-    found = grown.origin()
-    if found is None:
-        edge = next(edge for edge in node.edges if edge.record is not None)
-        raise RecipeError(
-            f"{node.name} starts from {edge.external}, which does not lie beside lineage {grown.name}; copy that "
-            "lineage into the same store, or make a later generation again"
-        )
-    origin, number = found
+    origin, number = _origin(grown, node)
     store = LineageStore(scratch / origin.name)
     entries = origin.entries[: number + 1]
     _begin(origin.store, store, entries)
@@ -201,6 +216,18 @@ def _with_origin(grown: Grown, node: Generation, scratch: Path) -> None:
     }
     for ref in needed.values():
         copy(origin.store.artifact(ref), store.root / ref.path)
+
+
+def _origin(grown: Grown, node: Generation) -> tuple[Grown, int]:
+    """Return what a fork starts from. Raises RecipeError where that does not lie in the same store."""
+    found = grown.origin()
+    if found is None:
+        edge = next(edge for edge in node.edges if edge.record is not None)
+        raise RecipeError(
+            f"{node.name} starts from {edge.external}, which does not lie beside lineage {grown.name}; copy that "
+            "lineage into the same store, or make a later generation again"
+        )
+    return found
 
 
 def _compared(grown: Grown, node: Generation, again: Entry, store: LineageStore, *, is_kept: bool) -> Reproduction:
@@ -219,8 +246,8 @@ def _compared(grown: Grown, node: Generation, again: Entry, store: LineageStore,
         lineage=grown.name,
         generation=node.name,
         is_same=is_same,
-        checks=Rows(checks, kind=Check),
-        surroundings=Rows(_surroundings(entry, again), kind=Check),
+        checks=Records(checks, kind=Check),
+        surroundings=Records(_surroundings(entry, again), kind=Check),
         workers=node.num_workers,
         seconds=sum(again.annotations.seconds.values()),
         store=str(store.root.parent) if is_kept else "",

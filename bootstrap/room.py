@@ -1,6 +1,6 @@
 """A worker's bounds of memory: how much it may take at once, what happens when that was too much, and its progress.
 
-    worker --- model, limits ---> Bounds <--- ModelRoom <--- engine, learner    before each pass: does it fit?
+    worker --- model, limits ---> WorkerBounds <--- ModelRoom <--- engine, learner    before each pass: does it fit?
                                     |
     pool <--- shortages, beats -----+
 
@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from bootstrap.config.training import Training
 from bootstrap.errors import WorkerError
-from bootstrap.memory import ALLOCATION_ERRORS, MOMENTS, Kind, Limits, Room, Shortage, Work, sizes_of
+from bootstrap.memory import ALLOCATION_ERRORS, MOMENTS, Kind, MemoryLimits, Room, Shortage, Work, sizes_of
 from bootstrap.training.shortage import give_back, is_of_memory
 
 REMEDIES = (
@@ -29,11 +29,11 @@ REMEDIES = (
 AGAIN = "run the same command again: it goes on from the last checkpoint"
 
 
-class Bounds:
+class WorkerBounds:
     """A worker's limits, its shortages that are not told yet, and a count that grows while it works."""
 
     def __init__(self) -> None:
-        self.limits = Limits()
+        self.limits = MemoryLimits()
         self.shortages: list[Shortage] = []
         self.beats = 0
         self.answered = 0
@@ -71,7 +71,7 @@ class Bounds:
 class ModelRoom(Room):
     """The bounds for one model; `work` None has no automatic limits."""
 
-    def __init__(self, bounds: Bounds, work: Work | None) -> None:
+    def __init__(self, bounds: WorkerBounds, work: Work | None) -> None:
         self._bounds, self._work = bounds, work
         self._tried: Shortage | None = None
         self._sequences = 0

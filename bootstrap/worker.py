@@ -21,10 +21,10 @@ from bootstrap.config.optimizers import Optimizer
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch, RecipeError
 from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
-from bootstrap.memory import ALLOCATION_ERRORS, FULLEST, Device, Limits, Shortage
+from bootstrap.memory import ALLOCATION_ERRORS, FULLEST, Device, MemoryLimits, Shortage
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.rollouts.engine import TransformersEngine
-from bootstrap.room import Bounds, ModelRoom, enough_memory, work_of
+from bootstrap.room import ModelRoom, WorkerBounds, enough_memory, work_of
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model, fingerprint_safetensors
 from bootstrap.training import chat, lora, packing, precision
 from bootstrap.training import model as models
@@ -64,7 +64,7 @@ class Worker:
         # Ray hides every GPU from a worker that was given none.
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.batch_rows = batch_rows
-        self.bounds = Bounds()
+        self.bounds = WorkerBounds()
         self.teachers: dict[str, Any] = {}
         self.frozen_samplers: dict[str, TransformersEngine] = {}
         self.bases: dict[str, _Base] = {}
@@ -101,11 +101,11 @@ class Worker:
             return name, int(FULLEST["cuda"] * (unused + torch.cuda.memory_reserved(self.device)))
         return platform.node(), machine.usable_memory(FULLEST["cpu"])
 
-    def limit(self, limits: Limits) -> None:
+    def limit(self, limits: MemoryLimits) -> None:
         """Take the limits of all workers."""
         self.bounds.limits = limits
 
-    def lower(self, limits: Limits) -> None:
+    def lower(self, limits: MemoryLimits) -> None:
         """Take what a shortage in some worker has lowered; what ran out here and is not told yet stays halved."""
         self.bounds.limits = self.bounds.limits.lowest(limits)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bootstrap.lineage.questions.comparison import Comparison
     from bootstrap.lineage.questions.contamination import Contamination
     from bootstrap.lineage.questions.difference import Difference
-    from bootstrap.lineage.questions.sampled import Sample
+    from bootstrap.lineage.questions.sampled import SampledAnswer
     from bootstrap.lineage.questions.settings import Change
     from bootstrap.lineage.questions.taint import Taint
     from bootstrap.lineage.questions.trace import Trace
@@ -51,7 +51,7 @@ def print_why(answer: "Why") -> None:
         }
         for one in shown
     ]
-    print_rows("decisions", rows)
+    print_rows("decisions", rows, spare=("frontier", "gained", "lost", "over", "p"))
     if before := len(answer.chain) - len(shown):
         say(f"{before} decisions before these; --json has all")
     for one in shown:
@@ -71,7 +71,7 @@ def print_why(answer: "Why") -> None:
         }
         for test in last.tests
     ]
-    print_rows(f"the gate's tests of {last.name}", tests)
+    print_rows(f"the gate's tests of {last.name}", tests, spare=("against", "lower bound"))
     on_the_way = [rival for one in shown for rival in one.rivals]
     print_rows("did not become champion on the way", _rivals(on_the_way))
     print_rows(f"did not take the place of {answer.generation}", _rivals(answer.challengers))
@@ -120,7 +120,7 @@ def print_difference(answer: "Difference", *, count: int) -> None:
         }
         for row in answer.paired
     ]
-    print_rows("answers to the same prompts", paired)
+    print_rows("answers to the same prompts", paired, spare=("neither", "both right"))
     changed = [
         {
             "level": _level(row.task, row.level),
@@ -143,7 +143,7 @@ def _changes(title: str, changes: Sequence["Change"]) -> None:
     print_rows(title, rows)
 
 
-def print_samples(found: Sequence["Sample"]) -> None:
+def print_samples(found: Sequence["SampledAnswer"]) -> None:
     for one in found:
         reward = "not judged" if one.reward is None else f"reward {one.reward:g}"
         say(f"{one.id}  {_cell(one.status)}, {reward}, level {one.level}, by {_cell(one.model)}")
@@ -194,7 +194,7 @@ def print_trace(answer: "Trace") -> None:
         }
         for one in answer.trained
     ]
-    print_rows("trained on it", trained)
+    print_rows("trained on it", trained, spare=("replayed", "step"))
     if not trained:
         say("no generation was trained on it")
     _unread(answer.unread)
@@ -211,7 +211,7 @@ def print_taint(answer: "Taint") -> None:
         }
         for row in answer.downstream
     ]
-    print_rows(f"downstream of {_cell(answer.subject)} (* champion)", rows)
+    print_rows(f"downstream of {_cell(answer.subject)} (* champion)", rows, spare=("outcome",))
     if answer.clean:
         say(f"not reached: {', '.join(answer.clean)}")
     _unread(answer.unread)
@@ -257,7 +257,7 @@ def print_contamination(answer: "Contamination") -> None:
         }
         for row in answer.leaks
     ]
-    print_rows("held-out prompts that were trained on", leaks)
+    print_rows("held-out prompts that were trained on", leaks, spare=("updates", "right"))
     if answer.outside:
         say(f"not known: what {', '.join(map(_cell, answer.outside))} had seen before")
 
@@ -276,7 +276,7 @@ def print_comparison(answer: "Comparison") -> None:
         }
         for row in answer.lineages
     ]
-    print_rows("lineages", rows)
+    print_rows("lineages", rows, spare=("rejected", "promoted", "generations"))
     names = [row.lineage for row in answer.lineages]
     settings = [
         {"setting": _cell(row.name), **{name: _setting(value) for name, value in zip(names, row.values, strict=True)}}

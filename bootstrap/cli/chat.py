@@ -8,6 +8,7 @@ Answers are a model's text: control characters are shown escaped.
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from bootstrap.cli import render
@@ -16,32 +17,46 @@ from bootstrap.errors import RecipeError
 from bootstrap.lineage import queries
 from bootstrap.lineage.text import visible
 from bootstrap.records import Finish, Prompt, Rollout, Split, Verdict
-from bootstrap.stages.asking import Judge, Respondent, as_prompt, sampling_of
+from bootstrap.stages.asking import ChatJudge, Respondent, as_prompt, sampling_of
+from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
 QUESTION = "prompt> "
+Asked = tuple[LineageStore, str]
+"""A lineage, and the name of a generation in it."""
 
 
 class Chat:
-    """One or two generations of a lineage, and their judge."""
+    """One or two generations, and the judge of the first one's lineage."""
 
-    def __init__(self, store: LineageStore, names: Sequence[str], *, samples: int, max_tokens: int | None) -> None:
-        """Load the generations called `names`. Raises RecipeError, WeightsFreed, StoreCorrupt."""
-        entries = store.ledger.read()
-        asked = [queries.find(entries, name).generation for name in names]
-        if len({one.number for one in asked}) < len(asked):
-            raise RecipeError(f"{names[0]} and {names[1]} are both {asked[0].name}; name another one after --against")
-        self.recipe = recall_recipe(store)
-        levels = [row.level for row in asked[0].report.levels]
-        headline = queries.headline(asked[0])
+    def __init__(self, asked: Sequence[Asked], *, samples: int, max_tokens: int | None) -> None:
+        """Load the generations. Raises RecipeError, WeightsFreed, StoreCorrupt."""
+        ledgers = [store.ledger.read() for store, _ in asked]
+        nodes = [queries.find(entries, name).generation for entries, (_, name) in zip(ledgers, asked, strict=True)]
+        stores, names = [store for store, _ in asked], [name for _, name in asked]
+        if len({(store.root, node.number) for store, node in zip(stores, nodes, strict=True)}) < len(nodes):
+            raise RecipeError(f"{names[0]} and {names[1]} are both {nodes[0].name}; name another one after --against")
+        self.recipe = recall_recipe(stores[0])
+        levels = [row.level for row in nodes[0].report.levels]
+        headline = queries.headline(nodes[0])
         self.level = 1 if headline is None else headline.level
         """Of held-out questions that are asked without being typed."""
         self.highest = max(levels, default=1)
         """Of texts that are no prompt of the task."""
-        self.lineage, self.samples, self.max_tokens = store.root.name, samples, max_tokens
-        self.judge = Judge(self.recipe)
-        self.respondents = [Respondent.of(store, entries, one.number, self.recipe) for one in asked]
+        self.lineage, self.samples, self.max_tokens = stores[0].root.name, samples, max_tokens
+        self.judge = ChatJudge(self.recipe)
+        self.respondents = [
+            self._respondent(store, entries, node.number)
+            for store, entries, node in zip(stores, ledgers, nodes, strict=True)
+        ]
         self.questions = self.judge.questions(self.level)
+
+    def _respondent(self, store: LineageStore, entries: Sequence[Entry], number: int) -> Respondent:
+        """Return a generation's model; one of another lineage is named `LINEAGE@gen-N`."""
+        if store.root.name == self.lineage:
+            return Respondent.of(store, entries, number, self.recipe)
+        found = Respondent.of(store, entries, number, recall_recipe(store))
+        return replace(found, name=f"{store.root.name}@{found.name}")
 
     def close(self) -> None:
         """Release the models and the judge."""
@@ -79,8 +94,7 @@ class Chat:
 
 
 def chat(
-    store: LineageStore,
-    names: Sequence[str],
+    asked: Sequence[Asked],
     *,
     prompts: Sequence[str],
     samples: int,
@@ -93,7 +107,7 @@ def chat(
     """
     typed = not prompts and sys.stdin.isatty()
     try:
-        found = Chat(store, names, samples=samples, max_tokens=max_tokens)
+        found = Chat(asked, samples=samples, max_tokens=max_tokens)
         try:
             if not as_json:
                 _print_head(found, typed=typed)

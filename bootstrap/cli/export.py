@@ -1,5 +1,6 @@
 """`bootstrap export`: copy a generation's model out of a store, every file checked, with a model card.
 
+generation.json which generation of which lineage it is (`store/exports.py`)
 merged.json     of an adapter, which is exported merged with its base: fingerprints of adapter, base and result
 import.json     of a model that descends from an imported one: its source, and the exported weights' fingerprint
 """
@@ -11,6 +12,7 @@ from bootstrap.cli.card import usage
 from bootstrap.cli.stores import new_folder, write_new_folder
 from bootstrap.lineage.card import model_card
 from bootstrap.lineage.queries import final_line, find
+from bootstrap.store import exports
 from bootstrap.store.finals import final_of
 from bootstrap.store.fingerprint import base_fingerprint
 from bootstrap.store.lineage_store import LineageStore
@@ -52,4 +54,5 @@ def model_files(store: LineageStore, generation: str) -> tuple[str, dict[str, by
         final="" if final is None or final.champion != found.number else final_line(final, entries),
         use=usage(store, entry, files),
     )
-    return found.name, {**exported(files, fingerprint=fingerprint), "README.md": card.encode()}
+    beside = {"README.md": card.encode(), exports.FILE: exports.to_file(entry, fingerprint=fingerprint)}
+    return found.name, {**exported(files, fingerprint=fingerprint), **beside}

@@ -3,14 +3,15 @@
 Left out: the form of the copy (`store/copies.py`, `store/archive.py`).
 """
 
-import re
 from pathlib import Path
 
 from bootstrap.canonical import canonical_json
 from bootstrap.cli.command import command
 from bootstrap.cli.remembered import FILE_NAME
+from bootstrap.cli.stores import parted
 from bootstrap.config.load import load_recipe
 from bootstrap.errors import RecipeError
+from bootstrap.lineage.queries import names_generation
 from bootstrap.lineage.text import count, plain, si
 from bootstrap.reading import parsed
 from bootstrap.store.archive import SUFFIX
@@ -21,8 +22,6 @@ from bootstrap.store.transfer import export_lineage
 _HERE = "."
 """Stands for the folder that the recipe's relative paths start at, which is a place on this machine."""
 
-_GENERATION = re.compile(r"@?(champion|base|last|(gen-)?[0-9]+)", re.IGNORECASE)
-
 
 def place_for_whole(given: str | None, lineage: str | None) -> Path:
     """Return the place for a copy of a whole lineage, the command's only argument.
@@ -32,7 +31,7 @@ def place_for_whole(given: str | None, lineage: str | None) -> Path:
     whole = command("export", "--lineage", lineage or "NAME", f"{lineage or 'NAME'}{SUFFIX}")
     if given is None:
         raise RecipeError(f"name what to export: a model, `{command('export', 'champion', 'DIR')}`, or `{whole}`")
-    if lineage is None or _GENERATION.fullmatch(given):
+    if lineage is None or names_generation(parted(given)[1]):
         raise RecipeError(
             f"name a new folder for the model: `{command('export', given, 'DIR')}`; a whole lineage is exported with "
             f"`{whole}`"

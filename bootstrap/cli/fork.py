@@ -12,7 +12,7 @@ from pathlib import Path
 from bootstrap.cli.command import command
 from bootstrap.cli.commands.options import DEFAULT_STORE
 from bootstrap.cli.remembered import FILE_NAME, recall_recipe, remember_recipe
-from bootstrap.cli.stores import choose
+from bootstrap.cli.stores import located
 from bootstrap.config.base_model import GenerationModel
 from bootstrap.config.load import load_recipe, recipe_folder
 from bootstrap.config.resources import Tracking
@@ -37,7 +37,7 @@ def fork_lineage(
     store: Path,
     trusted: Sequence[str] = (),
 ) -> str:
-    """Make the lineage `name` in `store`, starting from `source` (`LINEAGE@GEN`); return what to print.
+    """Make the lineage `name` in `store`, starting from the generation `source`; return what to print.
 
     Its recipe is that in `recipe_path`, else the origin's, with `overrides` applied. `trusted`: plug-ins that the
     command line names, which the command that grows it repeats. Raises RecipeError for names or a
@@ -51,10 +51,8 @@ def fork_lineage(
                 f"override {key}: a fork publishes nothing and remembers no {section} settings; give this to "
                 "`bootstrap run` when the new lineage grows"
             )
-    lineage, at, wanted = source.rpartition("@")
-    if not at or not lineage:
-        raise RecipeError(f"{source!r} names no generation; write LINEAGE@GEN, for example quickstart@gen-3")
-    origin_store = choose(store, lineage)
+    origin_store, wanted = located(store, None, source)
+    lineage = origin_store.root.name
     entries = origin_store.ledger.read()
     entry = find(entries, wanted)
     folder = LineageStore(store.absolute() / check_name(name, store))

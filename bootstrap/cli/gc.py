@@ -14,7 +14,7 @@ from typing import Any
 from bootstrap.cli import render
 from bootstrap.cli.command import command
 from bootstrap.cli.remembered import FILE_NAME, recall_recipe
-from bootstrap.cli.stores import lineages
+from bootstrap.cli.stores import lineages, parted
 from bootstrap.errors import RecipeError, StoreError
 from bootstrap.ledger_records import GenerationOutcome
 from bootstrap.lineage import text
@@ -111,10 +111,16 @@ def _freed(store: LineageStore, going: Sequence[Held], *, keep: str) -> int:
         return gc.free(store, [one for one in _looked_at(store, keep) if not one.kept and one.artifact.path in agreed])
 
 
-def kept_by(keep: str, entries: Sequence[Entry]) -> dict[int, str]:
+def kept_by(keep: str, store: LineageStore, entries: Sequence[Entry]) -> dict[int, str]:
     """Return generation -> which part of `keep` names it. Raises RecipeError."""
     found: dict[int, str] = {}
     for part in filter(None, (one.strip() for one in keep.split(","))):
+        lineage, inside = parted(part)
+        if lineage and lineage != store.root.name:
+            # A name that no lineage has would free what was to stay.
+            if lineage not in lineages(store.root.parent):
+                raise RecipeError(f"--keep {part}: the store holds no lineage {lineage!r}; --keep takes {_FORMS}")
+            continue
         last = _LAST.fullmatch(part)
         if last:
             numbers = list(range(len(entries)))[-int(last[1]) :] if int(last[1]) else []
@@ -126,7 +132,7 @@ def kept_by(keep: str, entries: Sequence[Entry]) -> dict[int, str]:
             ]
         else:
             try:
-                numbers = [find(entries, part).generation.number]
+                numbers = [find(entries, inside).generation.number]
             except RecipeError as error:
                 raise RecipeError(f"--keep {part}: {error}; --keep takes {_FORMS}") from None
         for number in numbers:
@@ -139,7 +145,7 @@ def _looked_at(store: LineageStore, keep: str) -> list[Held]:
     if not entries:
         return []
     why = dict(needed(recall_recipe(store), [entry.generation for entry in entries]))
-    for more in (_named_elsewhere(store, entries), kept_by(keep, entries)):
+    for more in (_named_elsewhere(store, entries), kept_by(keep, store, entries)):
         for number, reason in more.items():
             if reason not in why.get(number, ""):
                 why[number] = ", ".join(filter(None, (why.get(number), reason)))

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.control import strip_control_codes
 from rich.text import Text
 
-FOLDED_WIDTH = 20
+FOLDED_WIDTH = 16
 """Least width of the folded column."""
 _GAP = "   "
 

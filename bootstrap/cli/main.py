@@ -34,9 +34,7 @@ from bootstrap.cli.commands.verifier import verifier
 from bootstrap.cli.commands.verify import verify
 from bootstrap.cli.commands.watch import watch
 from bootstrap.cli.working_folder import leave_out
-from bootstrap.errors import BootstrapError
-
-INTERRUPTED = 130
+from bootstrap.errors import INTERRUPTED, BootstrapError
 
 EPILOG = """
 \b

@@ -30,7 +30,7 @@ def print_recipes(*, as_json: bool) -> None:
     if as_json:
         render.print_json(rows)
         return
-    render.print_rows("recipes", rows)
+    render.print_rows("recipes", rows, spare=("lacks",))
     render.say(f"look at one before you run it: {command('plan', rows[0]['recipe'])}")
 
 

@@ -5,8 +5,9 @@ reasons, answers and errors may hold text of a model or of somebody else's store
 """
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -28,20 +29,21 @@ WHOLE_TABLE_WIDTH = 150
 """Columns that the outcome table needs for one line per generation, reasons included."""
 SPARE = ("tokens", "weights", "stage", "from", "target", "gain", "FLOPs", "seconds", "frontier")
 """Columns of the outcome table that a narrow terminal does without, the first of them first."""
-FOLDED_WIDTH = 20
+FOLDED_WIDTH = 16
 """Least width of a column whose cells are folded."""
 LONG = 100
 """Rows from which on a table is laid out in a plainer and quicker way."""
 PLAIN_WIDTH = 200
-"""Columns where the output is no terminal, so that no table folds."""
+"""Columns where the output is no terminal and nothing says its width, so that no table folds."""
 UNBOUNDED = 100_000
 """Columns in which every table has room."""
 
 
 def console() -> Console:
-    """Return a console on standard output."""
+    """Return a console on standard output, as wide as the terminal, or as the environment's COLUMNS says."""
     found = Console(highlight=False, emoji=False)
-    return found if found.is_terminal else Console(highlight=False, emoji=False, width=PLAIN_WIDTH)
+    is_known = found.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+    return found if is_known else Console(highlight=False, emoji=False, width=PLAIN_WIDTH)
 
 
 def say(line: str) -> None:
@@ -162,27 +164,31 @@ def print_verifications(reports: Mapping[str, VerifyReport], *, as_json: bool) -
 def print_rows(title: str, rows: Sequence[Mapping[str, str]], *, spare: Sequence[str] = (), keep: str = "") -> None:
     """Print a table with a title, without columns that are empty in every row; nothing where there are no rows.
 
-    `spare`: columns that a narrow terminal does without, the first of them first. `keep`: control characters that
-    cells may have, as the line feeds of an answer.
+    `spare`: columns that a narrow terminal does without, the first of them first; a line names them, and JSON has them.
+    `keep`: control characters that cells may have, as the line feeds of an answer.
     """
     if not rows:
         return
     title = text.visible(title, keep="")
     rows = [{text.visible(name, keep=""): text.visible(cell, keep=keep) for name, cell in row.items()} for row in rows]
-    names, width = [name for name in rows[0] if any(row[name] for row in rows)], console().width
+    names, shown = [name for name in rows[0] if any(row[name] for row in rows)], console()
+    is_long = len(rows) > LONG
     longest = {name: max((row[name] for row in rows), key=cell_len) for name in names}
+    left_out = list[str]()
     for name in spare:
-        if _width(title, names, [[longest[kept] for kept in names]]) <= width:
+        if _width(title, names, [[longest[kept] for kept in names]], is_tight=not is_long) <= shown.width:
             break
-        names = [kept for kept in names if kept != name]
-    if len(rows) > LONG:
-        long_tables.print_rows(console(), title, names, _cells(rows, names))
+        if name in names:
+            left_out.append(name)
+            names = [kept for kept in names if kept != name]
+    cells = [[row[name] for name in names] for row in rows]
+    if is_long:
+        long_tables.print_rows(shown, title, names, cells)
     else:
-        _print_fitting(title, names, _cells(rows, names))
-
-
-def _cells(rows: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[list[str]]:
-    return [[row[name] for name in names] for row in rows]
+        _print_fitting(title, names, cells)
+    if left_out:
+        shown.print(Text(f"  left out for want of width: {', '.join(left_out)}; --json has all"))
+        shown.print()
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -191,39 +197,52 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def _print_fitting(title: str | None, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; where the terminal is too narrow, with its widest column folded, else each row as a list."""
-    shown, lengths = console(), [max((len(row[at]) for row in rows), default=0) for at in range(len(names))]
-    widest = lengths.index(max(lengths))
-    if (excess := _width(title, names, rows) - shown.width) <= 0:
+    """Print a table; on a narrow terminal with less space between columns, then with folded cells, else as lists."""
+    shown = console()
+    lengths = [max((cell_len(row[at]) for row in rows), default=0) for at in range(len(names))]
+    # One long column folds as far as need be; several share the room.
+    widest, long = lengths.index(max(lengths)), [at for at, length in enumerate(lengths) if length > FOLDED_WIDTH]
+    excess = _width(title, names, rows, is_tight=True) - shown.width
+    if _width(title, names, rows) <= shown.width:
         shown.print(_table(title, names, rows))
-    elif lengths[widest] - excess >= FOLDED_WIDTH:
-        shown.print(_table(title, names, rows, folded=widest))
+    elif excess <= 0 or lengths[widest] - excess >= FOLDED_WIDTH:
+        shown.print(_table(title, names, rows, is_tight=True, folded=(widest,)))
+    elif sum(lengths[at] - FOLDED_WIDTH for at in long) >= excess:
+        shown.print(_table(title, names, rows, is_tight=True, folded=long))
     else:
         if title is not None:
             shown.print(Text(title, style="bold"))
         label = max(map(len, names)) + 2
         for row in rows:
             pairs = [(name, cell) for name, cell in zip(names, row, strict=True) if cell]
-            shown.print(_table(None, ("", ""), [(f"  {name:{label}}", cell) for name, cell in pairs], folded=1))
+            shown.print(_table(None, ("", ""), [(f"  {name:{label}}", cell) for name, cell in pairs], folded=(1,)))
             shown.print()
 
 
 def _table(
-    title: str | None, names: Sequence[str], rows: Sequence[Sequence[str]], *, folded: int | None = None
+    title: str | None,
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    is_tight: bool = False,
+    folded: Collection[int] = (),
 ) -> Table:
-    """Return a table, with lines where it has a title. `folded`: the column whose cells may take several lines."""
+    """Return a table, with lines where it has a title. `folded`: the columns whose cells may take several lines."""
     lines = None if title is None else box.SIMPLE_HEAD
-    table = Table(title=title, title_justify="left", box=lines, title_style="bold", show_header=any(names))
+    padding = (0, 1, 0, 0) if is_tight else (0, 1)
+    table = Table(
+        title=title, title_justify="left", box=lines, title_style="bold", show_header=any(names), padding=padding
+    )
     for at, name in enumerate(names):
-        table.add_column(name, overflow="fold", no_wrap=at != folded)
+        table.add_column(name, overflow="fold", no_wrap=at not in folded)
     for row in rows:
         # Cells hold foreign text, whose square brackets are no markup.
         table.add_row(*map(Text, row))
     return table
 
 
-def _width(title: str | None, names: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+def _width(title: str | None, names: Sequence[str], rows: Sequence[Sequence[str]], *, is_tight: bool = False) -> int:
     """Return the columns that a table takes without folding: as many as one row of each column's longest cell."""
     longest = [max((row[at] for row in rows), key=cell_len, default="") for at in range(len(names))]
     wide = Console(width=UNBOUNDED)
-    return Measurement.get(wide, wide.options, _table(title, names, [longest])).maximum
+    return Measurement.get(wide, wide.options, _table(title, names, [longest], is_tight=is_tight)).maximum

@@ -18,8 +18,8 @@ def print_report(reported: Sequence[Reported]) -> None:
     """Print what each curve reached and cost, the FLOPs to fixed levels, and the sigmoids."""
     quality = reported[0].curve.quality
     curves = [(one, found) for one in reported for found in (one.curve, *one.arms)]
-    names = ("lineage", "generations", quality.label, "FLOPs", "generation 0", "by category")
-    render.print_table(names, [_summary(one, found) for one, found in curves])
+    rows = [_summary(one, found) for one, found in curves]
+    render.print_rows("quality and compute", rows, spare=("by category", "generation 0"))
     if values := goals(reported):
         rows = []
         for _, found in curves:
@@ -42,18 +42,18 @@ def print_report(reported: Sequence[Reported]) -> None:
         )
 
 
-def _summary(one: Reported, found: Curve) -> tuple[str, ...]:
+def _summary(one: Reported, found: Curve) -> dict[str, str]:
     first, last = found.start or found.points[0], found.points[-1]
     best = one.best(found).number if found.stage is not None else last.generation
     end = next(point for point in found.points if point.generation == best)
-    return (
-        found.name,
-        _counts(found),
-        f"{_value(first.value, found)} -> {_value(end.value, found)}",
-        text.si(last.total),
-        text.si(found.base_flops),
-        _categories(last.flops),
-    )
+    return {
+        "lineage": found.name,
+        "generations": _counts(found),
+        found.quality.label: f"{_value(first.value, found)} -> {_value(end.value, found)}",
+        "FLOPs": text.si(last.total),
+        "generation 0": text.si(found.base_flops),
+        "by category": _categories(last.flops),
+    }
 
 
 def _law(one: Reported) -> str:

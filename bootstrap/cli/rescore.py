@@ -82,18 +82,17 @@ def _print(name: str, found: Sequence[Rescored], versions: Mapping[str, str], *,
     for verifier in dict.fromkeys(asking):
         render.say(f"training rollouts are left out: verifier {verifier} asks generations of the lineage")
     rows = [
-        (
-            f"gen-{row.number}",
-            ", ".join(f"{verifier} {version[:8]}" for verifier, version in row.recorded.items()),
-            _told(row.training, row.num_training),
-            _told(row.heldout, row.num_heldout),
-            row.outcome.value,
-            "as recorded" if not row.differs else f"would be {_outcome(not row.promoted)}",
-        )
+        {
+            "generation": f"gen-{row.number}",
+            "recorded by": ", ".join(f"{verifier} {version[:8]}" for verifier, version in row.recorded.items()),
+            "training": _told(row.training, row.num_training),
+            "held out": _told(row.heldout, row.num_heldout),
+            "gate": row.outcome.value,
+            "now": "as recorded" if not row.differs else f"would be {_outcome(not row.promoted)}",
+        }
         for row in found
     ]
-    names = ("generation", "recorded by", "training verdicts", "held-out verdicts", "gate", "now")
-    render.print_table(names, rows)
+    render.print_rows("verdicts and decisions", rows, spare=("recorded by", "gate"))
     others = [row for row in found if row.differs]
     for row in others:
         assert row.decision is not None

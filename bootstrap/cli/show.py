@@ -13,6 +13,8 @@ from bootstrap.store import gc, index
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.pretrained import pretrained_of
 
+SPARE = ("entropy", "distinct", "majority", "truncated", "length", "pass@1", "pass@k", "prompts")
+"""Columns of the tables of levels that a narrow terminal does without, the first of them first."""
 ANSWERS = 6
 """Held-out answers that are shown, half of them right where there are enough of both."""
 
@@ -69,13 +71,17 @@ def print_generation(shown: Mapping[str, Any]) -> None:
     for name, value in facts.items():
         if value:
             say(f"{name:<{width}}  {value}")
-    print_rows("levels", [_level_row(row) for row in shown["levels"]])
+    print_rows("levels", [_level_row(row) for row in shown["levels"]], spare=SPARE)
     for kind in ("parts", "panel"):
         of_tasks = [{"task": task, **_level_row(row)} for task, rows in shown[kind].items() for row in rows]
-        print_rows(kind, of_tasks)
+        print_rows(kind, of_tasks, spare=SPARE)
     print_rows("slices", [_slice_row(name, row) for name, rows in shown["slices"].items() for row in rows])
     print_rows("held-out answers", [_answer_row(row) for row in shown.get("answers", ())])
-    print_rows("gate", [_test_row(row) for row in shown["gate_tests"]])
+    print_rows(
+        "gate",
+        [_test_row(row) for row in shown["gate_tests"]],
+        spare=("alpha", "margin", "gained", "lost", "p", "compared with", "lower bound"),
+    )
     print_rows(
         "diagnostics",
         [
@@ -91,6 +97,7 @@ def print_generation(shown: Mapping[str, Any]) -> None:
     print_rows(
         "artifacts",
         [{"role": role, "folder": ref["path"], "digest": ref["digest"]} for role, ref in shown["artifacts"].items()],
+        spare=("digest",),
     )
 
 
@@ -146,7 +153,7 @@ def _test_row(row: Mapping[str, Any]) -> dict[str, str]:
         "on": level_range(row["levels"]),
         "compared with": ", ".join(f"gen-{number}" for number in row["reference"]),
         "before": text.percent(row["champion"]),
-        "candidate": text.percent(row["candidate"]),
+        "after": text.percent(row["candidate"]),
         "gained": str(row["gained"]),
         "lost": str(row["lost"]),
         "p": "" if row["p_value"] is None else f"{row['p_value']:.2g}",

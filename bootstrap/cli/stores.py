@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bootstrap.cli.command import command
 from bootstrap.errors import RecipeError, StoreCorrupt, StoreError
+from bootstrap.lineage.queries import names_generation
 from bootstrap.store import durable
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -47,13 +48,33 @@ def choose(store: Path, lineage: str | None) -> LineageStore:
         raise no_lineage(store)
     if lineage is None:
         if len(names) > 1:
-            raise StoreError(f"the store {store} holds several lineages; choose one with --lineage: {', '.join(names)}")
+            raise StoreError(
+                f"the store {store} holds several lineages: {', '.join(names)}; name one (--lineage NAME, or "
+                "NAME@gen-1 for a generation)"
+            )
         lineage = names[0]
     if lineage not in names:
         close = difflib.get_close_matches(lineage, names, n=1)
         hint = f"did you mean {close[0]}? There is {', '.join(names)}" if close else f"there is {', '.join(names)}"
         raise StoreError(f"the store {store} holds no lineage {lineage!r}; {hint}")
     return LineageStore(store / lineage)
+
+
+def parted(name: str) -> tuple[str, str]:
+    """Return (`other`, `gen-3`) for `other@gen-3`; the lineage is empty for a name without one, as `gen-3`."""
+    lineage, at, inside = name.rpartition("@")
+    return (lineage, inside) if at and lineage else ("", name)
+
+
+def located(store: Path, lineage: str | None, name: str) -> tuple[LineageStore, str]:
+    """Return the lineage, and the name of the generation in it, that `gen-3` or `other@gen-3` means.
+
+    `lineage`: that of a name without one. Raises StoreError as `choose`, RecipeError for a lineage's name alone.
+    """
+    other, inside = parted(name)
+    if not other and not names_generation(inside) and inside in lineages(store):
+        raise RecipeError(f"{inside} is a lineage; name a generation of it, for example {inside}@champion")
+    return choose(store, other or lineage), inside
 
 
 def no_lineage(store: Path) -> StoreError:

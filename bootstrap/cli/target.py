@@ -17,14 +17,15 @@ from bootstrap.cli.stores import write_changed
 from bootstrap.config.resources import Tracking
 from bootstrap.errors import StoreCorrupt
 from bootstrap.lineage import tracking
+from bootstrap.lineage.places import lies_in
 from bootstrap.records import Record
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.names import DATABASE
 
 FILE_NAME = "tracking.json"
 VARIABLE = "MLFLOW_TRACKING_URI"
-_RELATIVE = "sqlite:///"
-"""Begins the address of a database in the store; an absolute one has one more slash."""
+_OWN = "sqlite:///mlflow.db"
+"""The store's own database, relative to the store."""
 _SECRETS = ("password", "passwd", "pwd", "token", "secret", "user")
 
 
@@ -45,12 +46,12 @@ def remember(store: LineageStore, settings: Tracking, *, tracking_uri: str) -> N
     """Write the settings of a run that publishes to `tracking_uri`. For the lineage's driver. Raises StoreError."""
     folder = store.root.absolute().parent
     uri = without_credentials(tracking_uri)
-    path = tracking.database_path(tracking_uri)
-    if path is not None and path.parent == folder:
-        address, mark, options = uri.partition("?")
-        uri = f"{_RELATIVE}{address.rpartition('/')[2]}{mark}{options}"
+    if lies_in(tracking_uri, folder):
+        scheme, slashes, place = uri.partition(":///")
+        path, mark, options = place.partition("?")
+        uri = f"{scheme}{slashes}{path.rpartition('/')[2]}{mark}{options}"
     target = Target(
-        uri=None if tracking_uri == own_database(folder) else uri,
+        uri=None if uri == _OWN else uri,
         experiment=settings.experiment,
         sample_rollouts=settings.sample_rollouts,
     )
@@ -67,11 +68,13 @@ def recall(store: LineageStore) -> Target | None:
         found = Target.model_validate_json(data)
     except ValueError as error:
         raise StoreCorrupt(f"{path} is corrupt: {error}; remove it, and the next run writes it again") from error
-    if found.uri is None or not found.uri.startswith(_RELATIVE) or found.uri.startswith(f"{_RELATIVE}/"):
+    path = None if found.uri is None else tracking.database_path(found.uri)
+    if found.uri is None or path is None or path.is_absolute():
         return found
-    name, mark, options = found.uri.removeprefix(_RELATIVE).partition("?")
-    folder = own_database(store.root.absolute().parent).rpartition("/")[0]
-    return found.model_copy(update={"uri": f"{folder}/{name.rpartition('/')[2]}{mark}{options}"})
+    scheme, slashes, place = found.uri.partition(":///")
+    name, mark, options = place.partition("?")
+    folder = own_database(store.root.absolute().parent).partition(slashes)[2].rpartition("/")[0]
+    return found.model_copy(update={"uri": f"{scheme}{slashes}{folder}/{name.rpartition('/')[2]}{mark}{options}"})
 
 
 def as_last_run(store: LineageStore, settings: Tracking) -> Tracking:

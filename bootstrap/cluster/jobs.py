@@ -19,7 +19,7 @@ from typing import Any
 from ray.job_submission import JobDetails, JobStatus
 
 from bootstrap.cluster.job_client import head_agent, job_server_url, open_client, plain_errors, short
-from bootstrap.errors import ClusterError, GuardStop, RecipeError
+from bootstrap.errors import INTERRUPTED, ClusterError, GuardStop, RecipeError
 from bootstrap.lineage.tracking import redact
 
 LINEAGE, STORE, RECIPE = "bootstrap.lineage", "bootstrap.store", "bootstrap.recipe"
@@ -28,7 +28,6 @@ DEFAULT_STORE = "~/bootstrap-runs"
 """Where a job's lineages go without `--store`; `~` is the home folder of whoever runs the cluster's head node."""
 STOP_SECONDS = 60
 """Time that a stopped job has to save its last checkpoint before Ray ends it."""
-INTERRUPTED = 130
 
 _START_SECONDS = 60.0
 _STOP_MARGIN = 30.0

@@ -1,6 +1,6 @@
 """How a driver sees that a worker is slow and not stuck: counts of work done, told while a call lasts.
 
-    worker   engine, learner --> Bounds.beats --> thread `progress` --> key-value table of Ray's head
+    worker   engine, learner --> WorkerBounds.beats --> thread `progress` --> key-value table of Ray's head
     driver   wait, once a slice of time has passed without an answer <------+
 
 A call to a busy actor would wait behind the calls before it, so the counts take another way. The thread writes only

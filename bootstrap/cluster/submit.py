@@ -44,7 +44,7 @@ from bootstrap.config.base import Place, Settings, dotted
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import LineageLocked, RecipeError
-from bootstrap.lineage.tracking import redact, resolve_tracking_uri
+from bootstrap.lineage.tracking import database_path, redact, resolve_tracking_uri
 from bootstrap.plugins import TRUST, plugins_of, require_trust
 from bootstrap.provenance import COMMIT_VARIABLE, git_commit
 
@@ -225,14 +225,15 @@ def _environment(recipe: Recipe, *, address: str, echo: Callable[[str], None]) -
         place = "MLFLOW_TRACKING_URI"
         variables[place] = given
     if given:
-        resolved = resolve_tracking_uri(given, Path("/"))
+        resolve_tracking_uri(given, Path("/"))
+        database = database_path(given)
         parts = urlsplit(given)
         if redact(given) != given:
             raise RecipeError(
                 f"{place} holds a user name, password or token, and a job's settings are shown in Ray's dashboard; set "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the cluster's own environment instead"
             )
-        if resolved != given:
+        if database is not None and not database.is_absolute():
             raise RecipeError(
                 f"{place} {given} is relative, and a job's current folder is thrown away with the job; write "
                 "sqlite:////ABSOLUTE/PATH/mlflow.db, or leave it out for a database inside the store"

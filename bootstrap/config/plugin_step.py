@@ -8,7 +8,7 @@ from bootstrap.config.base import Place, Placed
 from bootstrap.config.distillation import Taught
 from bootstrap.config.plugins import PluginSettings
 from bootstrap.config.sampling_step import SamplingStep
-from bootstrap.config.sources import Draw, Drawing, Levels
+from bootstrap.config.sources import Draw, DrawnSource, Levels
 from bootstrap.config.step import Portion, Words
 from bootstrap.errors import RecipeError
 from bootstrap.plugins import USES, Kind
@@ -94,5 +94,5 @@ class PluginStep(PluginSettings, SamplingStep):
         draw = self.draw or ("epochs" if epochs else "random")
         return super().written_out(fixed=fixed, epochs=epochs).model_copy(update={"draw": draw})
 
-    def draws(self) -> Placed[Drawing]:
+    def draws(self) -> Placed[DrawnSource]:
         return (((), self),) if self.prompts_per_update else ()

@@ -33,7 +33,7 @@ Levels = Literal["targets", "reached", "all"]
 """Levels that prompts are drawn from: the generation's targets, all below its first target, or both."""
 
 
-class Drawing(Protocol):
+class DrawnSource(Protocol):
     """Settings that draw prompts on chosen levels."""
 
     @property

@@ -13,7 +13,7 @@ from bootstrap.config.base import Operational, Place, Placed, Settings, below
 from bootstrap.config.distillation import Distillation, Taught
 from bootstrap.config.models import LineageModel, Model, Reference, Sampler, Teacher, told
 from bootstrap.config.optimizers import MuonAdamW, Optimizer, Schedule
-from bootstrap.config.sources import Drawing, References, Rejection, Replay
+from bootstrap.config.sources import DrawnSource, References, Rejection, Replay
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class StepBase(Settings):
                 found.append(((*place, "replay"), source.replay))
         return tuple(found)
 
-    def draws(self) -> Placed[Drawing]:
+    def draws(self) -> Placed[DrawnSource]:
         """Return the settings that draw prompts on chosen levels."""
         return self.rejections()
 

@@ -12,7 +12,7 @@ from bootstrap.config.models import Sampler, told
 from bootstrap.config.plugin_step import PluginStep
 from bootstrap.config.sampling_step import PolicyStep
 from bootstrap.config.self_play import SelfPlayStep
-from bootstrap.config.sources import Draw, Drawing, Levels, References, Rejection, SftSource
+from bootstrap.config.sources import Draw, DrawnSource, Levels, References, Rejection, SftSource
 from bootstrap.config.step import MergeStep, Portion, StepBase, UpdateSettings, Words, batches, replayed
 
 
@@ -243,7 +243,7 @@ class RlStep(PolicyStep):
     def pinned(self) -> Self:
         return self.model_copy(update={"algorithm": self.algorithm.pinned()})
 
-    def draws(self) -> Placed[Drawing]:
+    def draws(self) -> Placed[DrawnSource]:
         return (((), self),)
 
 

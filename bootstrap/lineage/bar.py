@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 
 from bootstrap.ledger_records import Generation, GenerationOutcome
 from bootstrap.lineage import queries, sheets, text, tracking
-from bootstrap.lineage.judges import Judge
+from bootstrap.lineage.judges import NamedVerifier
 from bootstrap.lineage.outbox import Receipt
 from bootstrap.store.index import links
 from bootstrap.store.ledger import Entry
@@ -65,7 +65,7 @@ class Kin:
 
 
 def of_generation(
-    node: Generation, *, kin: Kin, receipts: Mapping[int, Receipt], registered: str, judges: Sequence[Judge]
+    node: Generation, *, kin: Kin, receipts: Mapping[int, Receipt], registered: str, judges: Sequence[NamedVerifier]
 ) -> str:
     """Return the bar as Markdown. `receipts`: of all published generations; `registered`: the registered model."""
     own = receipts[node.number]
@@ -74,7 +74,9 @@ def of_generation(
     )
 
 
-def of_sheet(node: Generation, *, receipts: Mapping[int, Receipt], registered: str, judges: Sequence[Judge]) -> str:
+def of_sheet(
+    node: Generation, *, receipts: Mapping[int, Receipt], registered: str, judges: Sequence[NamedVerifier]
+) -> str:
     """Return the part of the bar that never changes, for the pages that it leads to."""
     own, origins = receipts[node.number], _outward(node, receipts, roles=_ORIGINS)
     decided, made = _decided(own, node, within_sheets=True), _made(own, judges, within_sheets=True)
@@ -148,7 +150,7 @@ def _decided(own: Receipt, node: Generation, *, within_sheets: bool = False) -> 
     ]
 
 
-def _made(own: Receipt, judges: Sequence[Judge], *, within_sheets: bool = False) -> list[str]:
+def _made(own: Receipt, judges: Sequence[NamedVerifier], *, within_sheets: bool = False) -> list[str]:
     return [
         _sheet("data", own, sheets.DATA, within_sheets=within_sheets),
         *_listed("verifier", [_sheet(one.short, own, sheets.VERIFIERS, within_sheets=within_sheets) for one in judges]),

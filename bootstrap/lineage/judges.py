@@ -21,7 +21,7 @@ _SHORT = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Judge:
+class NamedVerifier:
     """One verifier of a generation."""
 
     name: str
@@ -43,7 +43,7 @@ class Judge:
         return text.plain(told, limit=_SHORT)
 
 
-def of_generation(node: Generation, recipe: Mapping[str, Any]) -> list[Judge]:
+def of_generation(node: Generation, recipe: Mapping[str, Any]) -> list[NamedVerifier]:
     """Return a generation's verifiers, in the ledger's order. `recipe`: as plain JSON; parts may be missing."""
     evaluation = _part(recipe, "evaluation")
     found = []
@@ -58,7 +58,7 @@ def of_generation(node: Generation, recipe: Mapping[str, Any]) -> list[Judge]:
             if not any(other.startswith(HELD_OUT) for other in node.verifiers):
                 judged += ", and held-out ones"
         known = words(settings) if settings.get("type") else text.plain(name)
-        found.append(Judge(name=name, judged=text.plain(judged), settings=known, version=version))
+        found.append(NamedVerifier(name=name, judged=text.plain(judged), settings=known, version=version))
     return found
 
 

@@ -4,6 +4,7 @@ Pure functions over the ledger's entries. Left out: artifacts on disk.
 """
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -30,6 +31,8 @@ from bootstrap.store.index import links, outlines
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained
 
+_NUMBERED = re.compile(r"(?:gen-)?([0-9]{1,9})")
+
 
 def find(entries: Sequence[Entry], name: str) -> Entry:
     """Return the entry called `name`: `gen-3`, `3`, `champion`, `base` or `last`.
@@ -38,15 +41,22 @@ def find(entries: Sequence[Entry], name: str) -> Entry:
     """
     if not entries:
         raise RecipeError("the lineage has no committed generation yet; start it with `bootstrap run`")
-    known = {name: index for index in range(len(entries)) for name in (f"gen-{index}", str(index))}
-    known |= {"base": 0, "last": len(entries) - 1, "champion": entries[-1].generation.champion}
+    places = {"base": 0, "last": len(entries) - 1, "champion": entries[-1].generation.champion}
     wanted = name.strip().lower().removeprefix("@")
-    if wanted not in known:
-        close = difflib.get_close_matches(wanted, known, n=1)
+    numbered = _NUMBERED.fullmatch(wanted)
+    number = places.get(wanted) if numbered is None else int(numbered[1])
+    if number is None or number >= len(entries):
+        close = difflib.get_close_matches(wanted, [*places, *(entry.generation.name for entry in entries)], n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         last = entries[-1].generation.name
         raise RecipeError(f"no generation is called {name!r}{hint}; use gen-0 to {last}, champion, base or last")
-    return entries[known[wanted]]
+    return entries[number]
+
+
+def names_generation(name: str) -> bool:
+    """Whether a text has a form in which `find` takes a generation, if the lineage has that one."""
+    wanted = name.strip().lower().removeprefix("@")
+    return wanted in ("champion", "base", "last") or _NUMBERED.fullmatch(wanted) is not None
 
 
 def headline(generation: Generation) -> LevelReport | None:

@@ -10,7 +10,7 @@ from bootstrap.ledger_records import Generation, LevelReport, LevelTest
 from bootstrap.levels import level_range
 from bootstrap.lineage import outcome, queries, text
 from bootstrap.lineage.datasets import Data
-from bootstrap.lineage.judges import Judge
+from bootstrap.lineage.judges import NamedVerifier
 from bootstrap.lineage.samples import Scores
 from bootstrap.store.ledger import Entry
 
@@ -84,7 +84,7 @@ def data(node: Generation, found: Sequence[Data], *, bar: str) -> str:
     return "\n\n".join(parts)
 
 
-def verifiers(node: Generation, judges: Sequence[Judge], scores: Scores, *, bar: str) -> str:
+def verifiers(node: Generation, judges: Sequence[NamedVerifier], scores: Scores, *, bar: str) -> str:
     """Return the verifiers of a generation by name and settings, and histograms of their scores."""
     parts = [f"# Verifiers of {node.name}", bar]
     rows = [(text.plain(one.name), one.judged, one.settings, f"`{text.plain(one.version)}`") for one in judges]

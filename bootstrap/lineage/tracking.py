@@ -38,9 +38,13 @@ def resolve_tracking_uri(uri: str | None, store: Path) -> str:
     parts = check_address(uri, place=place)
     scheme, separator, rest = uri.partition("://")
     if separator and (is_remote(uri) or scheme.partition("+")[0] in _DATABASES):
-        if scheme == "sqlite" and not rest.startswith("//"):
-            path, mark, options = rest.removeprefix("/").partition("?")
-            return f"{database_uri(Path(unquote(path)))}{mark}{options}"
+        # The driver that `sqlite` means, and so the same database.
+        scheme = "sqlite" if scheme == "sqlite+pysqlite" else scheme
+        if scheme.partition("+")[0] == "sqlite":
+            if not rest.startswith("//"):
+                path, mark, options = rest.removeprefix("/").partition("?")
+                rest = f"{database_uri(Path(unquote(path))).partition('://')[2]}{mark}{options}"
+            return f"{scheme}://{rest}"
         if is_remote(uri) and not parts.hostname:
             raise RecipeError(f"{place} {public(uri)!r} names no host; write http://HOST:PORT")
         return uri
@@ -73,9 +77,10 @@ def database_uri(path: Path) -> str:
 
 def database_path(uri: str) -> Path | None:
     """Return the path of an address's SQLite database; None for an address of another kind."""
-    if not uri.startswith("sqlite:///"):
+    scheme, slashes, place = uri.partition(":///")
+    if not slashes or scheme.partition("+")[0] != "sqlite":
         return None
-    return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0]))
+    return Path(unquote(place.partition("?")[0]))
 
 
 def experiment_name(lineage: str, experiment: str | None) -> str:

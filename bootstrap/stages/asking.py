@@ -1,6 +1,6 @@
 """Generations as people ask them: the evaluation's engine, framing, stops and limits, in this process alone.
 
-    Judge        task and eval verifier, as far as they can be had without code of others and without a network
+    ChatJudge        task and eval verifier, as far as they can be had without code of others and without a network
     Respondent   one generation's weights, which answer a prompt as in its evaluation
 
 A stored recipe may be somebody else's: plug-ins that it names are not imported, and servers and data sets that it names
@@ -17,7 +17,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import RecipeError, VerifierError
 from bootstrap.ids import Asking, HeldoutId
-from bootstrap.memory import Limits
+from bootstrap.memory import MemoryLimits
 from bootstrap.pool import LocalPool
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.splits import prompt_id
@@ -37,7 +37,7 @@ UNKNOWN_TASK = "asked"
 """`Prompt.task` of a text that is no prompt of the lineage's task."""
 
 
-class Judge:
+class ChatJudge:
     """What a lineage can say about an answer: the task, which knows references, and the eval verifier."""
 
     def __init__(self, recipe: Recipe) -> None:
@@ -127,7 +127,7 @@ class Respondent:
         checkpoint = Checkpoint(fingerprint=generation.fingerprint, files=files)
         pool = LocalPool(1, batch_rows=recipe.resources.batch_rows)
         pool.configure(training_of(recipe, entries))
-        pool.limit(Limits(memory=pool.memory(), halved={}, length=0, **recipe.resources.own_limits))
+        pool.limit(MemoryLimits(memory=pool.memory(), halved={}, length=0, **recipe.resources.own_limits))
         if base_fingerprint(files) is not None:
             base = store.artifact(generation.artifacts["base"]).read_all()
             pool.provide(Checkpoint(fingerprint=fingerprint_model(base), files=base))

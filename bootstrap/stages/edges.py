@@ -2,12 +2,15 @@
 
 from collections.abc import Collection, Iterator
 
+from bootstrap.config.base_model import ModelSettings
 from bootstrap.config.models import Model, outside_model, roles, server_model
 from bootstrap.ledger_records import Edge
 from bootstrap.records import Checkpoint
 from bootstrap.stages.context import Context, Plan
 from bootstrap.stages.origin import find_origin
 from bootstrap.stages.samplers import policy_of
+from bootstrap.store.exports import record_of
+from bootstrap.store.fingerprint import base_fingerprint
 
 
 def edges(context: Context, plan: Plan, *, sources: Collection[int]) -> tuple[Edge, ...]:
@@ -49,7 +52,15 @@ def _init(context: Context, plan: Plan) -> Iterator[Edge]:
     if model is None:
         return
     if model.written is not None:
-        yield Edge(role="init", generation=None, external=model.written, fingerprint=fingerprint)
+        # Under an adapter the folder's weights are its base.
+        whole = base_fingerprint(plan.start.files) or fingerprint
+        yield Edge(
+            role="init",
+            generation=None,
+            external=model.written,
+            exported=_exported(model, whole),
+            fingerprint=fingerprint,
+        )
     elif (forked := model.as_generation) is not None:
         origin = find_origin(context.store.root.parent, forked)
         yield Edge(
@@ -66,5 +77,15 @@ def _edge(role: str, name: Model, model: tuple[int | None, Checkpoint]) -> Edge:
     """Return the edge from a model that the recipe names."""
     number, checkpoint = model
     outside = outside_model(name)
-    external = outside.written if outside is not None else None
-    return Edge(role=role, generation=number, external=external, fingerprint=checkpoint.fingerprint)
+    return Edge(
+        role=role,
+        generation=number,
+        external=None if outside is None else outside.written,
+        exported=_exported(outside, checkpoint.fingerprint),
+        fingerprint=checkpoint.fingerprint,
+    )
+
+
+def _exported(model: ModelSettings | None, fingerprint: str) -> str | None:
+    """Return the ledger record that a model in a folder is exported from; None for any other model."""
+    return None if model is None or model.folder is None else record_of(model.folder, fingerprint=fingerprint)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bootstrap.canonical import canonical_json
 from bootstrap.config.recipe import Recipe
-from bootstrap.memory import Device, Kind, Limits, Shortage
+from bootstrap.memory import Device, Kind, MemoryLimits, Shortage
 from bootstrap.pool import STAGE, Pool
 from bootstrap.records import Event, Observer
 from bootstrap.store.lineage_store import LineageStore
@@ -38,7 +38,7 @@ class Kept(BaseModel):
     """Bytes that each worker may take."""
     halved: dict[Kind, _Count]
     length: Annotated[int, Field(ge=0)]
-    """`Limits.length`."""
+    """`MemoryLimits.length`."""
 
     def is_of(self, workers: int, device: Device | None) -> bool:
         """Whether it was measured for so many workers on such a device; None is any."""
@@ -70,7 +70,7 @@ def settle(recipe: Recipe, store: LineageStore, pool: Pool, *, generation: int, 
             observe(replace(newest, warning=_moved(before, found, store)))
     # A lower limit of the recipe's own replaces a halved one.
     halved: dict[Kind, int] = {kind: most for kind, most in found.halved.items() if own.get(kind, most) >= most}
-    pool.limit(Limits(memory=found.memory, halved=halved, length=found.length, **own))
+    pool.limit(MemoryLimits(memory=found.memory, halved=halved, length=found.length, **own))
 
     def keep() -> None:
         now = found.model_copy(update={"halved": dict(pool.limits.halved), "length": pool.limits.length})
@@ -106,7 +106,7 @@ def memory_of(store: LineageStore, *, workers: int, device: Device | None) -> in
     return kept.memory if kept is not None and kept.is_of(workers, device) else None
 
 
-def recorded(limits: Limits) -> dict[str, str]:
+def recorded(limits: MemoryLimits) -> dict[str, str]:
     """Return what annotations keep: the memory of a worker in bytes, and the limits that are not automatic."""
     found: Mapping[str, int | None] = {
         "memory": limits.memory,

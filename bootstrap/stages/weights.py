@@ -15,6 +15,7 @@ from bootstrap.seeds import derive_seed
 from bootstrap.stages.context import Context
 from bootstrap.stages.origin import find_origin
 from bootstrap.store.artifacts import Artifact
+from bootstrap.store.exports import FILE as EXPORTED_FROM
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import IMPORT, other_weights, taken_over
@@ -83,7 +84,7 @@ def read_model_folder(folder: Path) -> dict[str, bytes]:
         is_whole = WEIGHTS in place.files()
         # Beside shards, other safetensors files are other forms of the same weights.
         suffixes = MODEL_SUFFIXES if is_whole else MODEL_SUFFIXES - {".safetensors"}
-        files = place.contents(lambda name: Path(name).suffix in suffixes)
+        files = place.contents(lambda name: Path(name).suffix in suffixes and name != EXPORTED_FROM)
         if not is_whole:
             files[WEIGHTS] = _joined(place, files.pop(INDEX))
     if (found := other_weights(files)) is not None:

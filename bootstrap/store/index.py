@@ -26,7 +26,7 @@ from typing import overload
 
 from bootstrap.errors import StoreCorrupt
 from bootstrap.reading import MAX_JSON_BYTES
-from bootstrap.store.index_file import IndexFile, Link, Row
+from bootstrap.store.index_file import IndexFile, IndexRow, Link
 from bootstrap.store.ledger import NO_PREVIOUS, Entry, Ledger, outline, prove, reread
 from bootstrap.store.lineage_store import LineageStore
 
@@ -37,7 +37,7 @@ class Entries(Sequence[Entry]):
     Raises StoreCorrupt where such a file has changed since, StoreError where it cannot be read.
     """
 
-    def __init__(self, ledger: Ledger, paths: Sequence[Path], rows: Sequence[Row], *, key: str) -> None:
+    def __init__(self, ledger: Ledger, paths: Sequence[Path], rows: Sequence[IndexRow], *, key: str) -> None:
         self.key = key
         """Of the lineage's index; empty without a record."""
         self._ledger, self._paths, self._rows = ledger, paths, rows
@@ -97,7 +97,7 @@ def read(store: LineageStore) -> Entries:
 
     Raises as `Ledger.read`.
     """
-    paths, rows, new = store.ledger.paths(), list[Row](), list[Row]()
+    paths, rows, new = store.ledger.paths(), list[IndexRow](), list[IndexRow]()
     if not paths:
         return Entries(store.ledger, (), (), key="")
     with ExitStack() as stack:
@@ -122,7 +122,7 @@ def recall(store: LineageStore) -> Entries:
 
     The chain of hashes is followed through the index, from the newest record. Raises as `Ledger.read`.
     """
-    paths, rows, new = store.ledger.paths(), list[Row](), list[Row]()
+    paths, rows, new = store.ledger.paths(), list[IndexRow](), list[IndexRow]()
     if not paths:
         return Entries(store.ledger, (), (), key="")
     with ExitStack() as stack:
@@ -159,15 +159,15 @@ def links(entries: Sequence[Entry]) -> Sequence[Link]:
     return entries.links if isinstance(entries, Entries) else [_link(entry) for entry in entries]
 
 
-def _is_usable(row: Row, *, number: int, previous: str) -> bool:
+def _is_usable(row: IndexRow, *, number: int, previous: str) -> bool:
     """Whether a known record stands in its place in the chain. One that does not is proven again, which says why."""
     return (row.number, row.previous) == (number, previous)
 
 
-def _proven(path: Path, data: bytes, *, previous: str | None) -> Row:
+def _proven(path: Path, data: bytes, *, previous: str | None) -> IndexRow:
     entry = prove(path, data, previous=previous)
     link = _link(entry)
-    return Row(
+    return IndexRow(
         file=sha256(data).digest(),
         number=link.number,
         hash=link.hash,

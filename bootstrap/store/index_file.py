@@ -78,7 +78,7 @@ class Link:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row(Link):
+class IndexRow(Link):
     """A record that has been proven sound."""
 
     file: bytes
@@ -107,10 +107,10 @@ class IndexFile:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def record(self, file: bytes) -> Row | None:
+    def record(self, file: bytes) -> IndexRow | None:
         """Return the record whose file has this SHA-256; None for one that is not known."""
 
-        def find(connection: sqlite3.Connection) -> Row | None:
+        def find(connection: sqlite3.Connection) -> IndexRow | None:
             found = connection.execute(
                 f"SELECT {_LINKS}, outline, outline_seal FROM records WHERE file = ?", (file,)
             ).fetchone()
@@ -121,16 +121,16 @@ class IndexFile:
 
         return self._do(find, otherwise=None)
 
-    def links(self) -> dict[str, Row]:
+    def links(self) -> dict[str, IndexRow]:
         """Return hash of a record -> the record, without its outline, for all that are known."""
 
-        def find(connection: sqlite3.Connection) -> dict[str, Row]:
+        def find(connection: sqlite3.Connection) -> dict[str, IndexRow]:
             rows = map(_row, connection.execute(f"SELECT {_LINKS} FROM records"))
             return {row.hash: row for row in rows if row is not None}
 
         return self._do(find, otherwise={})
 
-    def add_records(self, rows: Iterable[Row]) -> None:
+    def add_records(self, rows: Iterable[IndexRow]) -> None:
         """Keep these records, which have outlines."""
         values = [_values(row) for row in rows]
 
@@ -257,13 +257,13 @@ def _is_unusable(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNUSABLE
 
 
-def _row(link: Sequence[Any], outline: bytes | None = None) -> Row | None:
+def _row(link: Sequence[Any], outline: bytes | None = None) -> IndexRow | None:
     """Return a row of the columns `_LINKS`; None where it is damaged."""
     *content, seal = link
     if seal != _seal(*content):
         return None
     file, number, hash_, previous, fingerprint, parents = content
-    return Row(
+    return IndexRow(
         file=file,
         number=number,
         hash=hash_,
@@ -274,7 +274,7 @@ def _row(link: Sequence[Any], outline: bytes | None = None) -> Row | None:
     )
 
 
-def _values(row: Row) -> tuple[bytes | str | int, ...]:
+def _values(row: IndexRow) -> tuple[bytes | str | int, ...]:
     """Return a record's columns."""
     assert row.outline is not None, "a record is kept with its outline"
     parents = array("Q", row.parents).tobytes()

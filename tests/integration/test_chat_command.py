@@ -56,6 +56,17 @@ def test_it_answers_what_the_evaluation_answered_with_its_verdict(
         assert all(one["right_answer"] == one["prompt"].removesuffix("=") for one in found)
 
 
+def test_a_generation_of_another_lineage_answers_beside_it(
+    store: LineageStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("tiny", "other"):
+        shutil.copytree(store.root, tmp_path / name)
+    copied = LineageStore(tmp_path / "tiny")
+    [one] = told(capsys, copied, "tiny@base", "--against", "other@base", "--prompt", "abca=")
+    assert [answer["generation"] for answer in one["answers"]] == ["gen-0", "other@gen-0"]
+    assert len({answer["text"] for answer in one["answers"]}) == 1
+
+
 def test_two_generations_answer_side_by_side(store: LineageStore, capsys: pytest.CaptureFixture[str]) -> None:
     text = asked(capsys, store, "last", "--against", "base", "--prompt", "abca=")
     assert "gen-1 beside gen-0; greedy, as in the evaluation" in text

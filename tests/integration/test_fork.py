@@ -325,7 +325,7 @@ def test_a_name_that_reads_like_a_number_is_a_name(store):
 @pytest.mark.parametrize(
     ("source", "name", "overrides", "message"),
     [
-        ("tiny", "new", (), "write LINEAGE@GEN"),
+        ("tiny", "new", (), "tiny is a lineage; name a generation of it"),
         ("tinny@0", "new", (), "did you mean tiny"),
         ("tiny@7", "new", (), "no generation is called '7'"),
         ("tiny@0", "tiny", (), "choose another name"),

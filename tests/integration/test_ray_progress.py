@@ -20,7 +20,7 @@ from bootstrap.cluster import pool as pools
 from bootstrap.cluster.pool import RayPool
 from bootstrap.config.optimizers import AdamW
 from bootstrap.errors import WaitTimeout, WorkerError
-from bootstrap.memory import Limits, Shortage
+from bootstrap.memory import MemoryLimits, Shortage
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
@@ -130,7 +130,7 @@ def test_sampling_and_training_may_take_longer_than_the_bound(
     rollouts = slow.generate(_requests(), SAMPLING)
     slow.broadcast("begin", AdamW())
     # Some 9 or more passes on each worker: a token of a batch, or a sequence in training.
-    slow.limit(Limits(rollout_rows=4, train_tokens=1))
+    slow.limit(MemoryLimits(rollout_rows=4, train_tokens=1))
     slow.broadcast("slow", BOUND / 4)
     monkeypatch.setattr(slow, "wait_seconds", BOUND)
     monkeypatch.setattr(slow, "_slice", BOUND / 8)
@@ -140,18 +140,18 @@ def test_sampling_and_training_may_take_longer_than_the_bound(
     else:
         slow.metrics(slow.update(_batch(rollouts), lr_factor=1.0, grad_clip=1.0))
     assert time.monotonic() - began > 1.5 * BOUND
-    slow.limit(Limits())
+    slow.limit(MemoryLimits())
 
 
 def test_a_shortage_in_one_worker_lowers_the_limit_of_all(slow: RayPool, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(slow, "on_shortage", lambda worker, shortage: told.append(shortage.told(worker)))
-    slow.limit(Limits(memory=2**30))
+    slow.limit(MemoryLimits(memory=2**30))
     slow.build(MODEL, CHARACTERS, seed=7)
     slow.wait([slow.start(1, "short", Shortage("rollout_rows", 64))], what="fingerprint")
     assert told == [Shortage("rollout_rows", 64).told(1)]
-    assert slow.limits == Limits(memory=2**30, halved={"rollout_rows": 32})
-    slow.limit(Limits())
+    assert slow.limits == MemoryLimits(memory=2**30, halved={"rollout_rows": 32})
+    slow.limit(MemoryLimits())
 
 
 def test_memory_of_workers_on_one_machine_is_shared(slow: RayPool) -> None:

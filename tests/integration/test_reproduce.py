@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from support import tiny
+from support.pretrained import small_folder
 
 from bootstrap import Lineage
 from bootstrap.canonical import sha256
 from bootstrap.cli.main import main
 from bootstrap.cli.remembered import remember_recipe
 from bootstrap.config.recipe import Recipe
-from bootstrap.errors import RecipeError
+from bootstrap.errors import RecipeError, WeightsFreed
 from bootstrap.plugins import plugins_of
 from bootstrap.store import gc
 from bootstrap.store.lineage_store import LineageStore
@@ -81,6 +82,55 @@ def test_a_lineage_of_two_workers_is_made_again_by_two(tmp_path: Path) -> None:
     remember_recipe(LineageStore(lineage.path), remembered, folder=tmp_path)
     found = lineage.reproduce("last")
     assert found.is_same and found.workers == 2
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_adapters_are_made_again_over_their_base(tmp_path: Path, dora: bool) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    for name, data in small_folder().items():
+        (model / name).write_bytes(data)
+    adapter = {"type": "lora", "rank": 4, "alpha": 8, "dora": dora}
+    settings = tiny.recipe(
+        count=1,
+        base={"model": {"type": "folder", "path": str(model)}, "steps": []},
+        training={"adapter": adapter, "precision": "fp32"},
+    )
+    found = grown(tmp_path / "runs", settings).reproduce("last")
+    assert [check.name for check in found.checks if not check.same] == [] and found.is_same
+
+
+def refused(lineage: Lineage, folder: Path) -> str:
+    """Return why a lineage's last generation is not made again, once nothing has been made."""
+    with pytest.raises((RecipeError, WeightsFreed)) as error:
+        lineage.reproduce("last", into=folder / "again", make_pool=lambda *_: pytest.fail("workers were started"))
+    assert not (folder / "again").exists()
+    return str(error.value)
+
+
+SERVER = {"type": "endpoint", "url": "http://127.0.0.1:9/v1", "model": "tutor-7b"}
+ASKING: list[dict[str, Any]] = [
+    {"generations": {"count": 2, "steps": [{**tiny.REJECTION, "source": {"type": "rejection", "sampler": SERVER}}]}},
+    {"verifier": {"type": "judge", "model": SERVER, "rubric": "the same letters"}},
+]
+
+
+@pytest.mark.parametrize("changed", ASKING, ids=["sampler", "judge"])
+def test_what_servers_answered_is_refused_before_anything_is_made(
+    lineage: Lineage, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    settings = json.loads((lineage.path / "recipe.json").read_text())["recipe"]
+    asking = of_recipe(lineage, tmp_path, changed)
+    remember_recipe(LineageStore(asking.path), Recipe.model_validate({**settings, **changed}), folder=tmp_path)
+    told = refused(asking, tmp_path)
+    assert told.startswith("gen-2 cannot be made again: it takes answers or judgements of tutor-7b on a server")
+
+
+def test_freed_weights_are_told_before_anything_is_made(lineage: Lineage, tmp_path: Path) -> None:
+    store = LineageStore(tmp_path / "tiny")
+    shutil.copytree(lineage.path, store.root)
+    gc.free(store, gc.weights_of_lineage(store, store.ledger.read(), {}))
+    assert "freed" in refused(Lineage(tmp_path, "tiny"), tmp_path)
 
 
 def test_a_fork_s_generation_0_is_made_again_from_its_origin(
@@ -230,7 +280,7 @@ def test_a_look_at_a_difference_runs_no_code_of_a_stored_recipe(
 
 def test_plugins_are_found_wherever_a_recipe_names_one() -> None:
     recipe = {"steps": [{"type": "rl", "algorithm": {"type": "plugin", "uses": "a:b"}}], "task": {"type": "plugin"}}
-    assert list(plugins_of({**recipe, "verifier": {"type": "plugin", "uses": "entry"}})) == ["a:b", "entry"]
+    assert plugins_of({**recipe, "verifier": {"type": "plugin", "uses": "entry"}}) == ["a:b", "entry"]
 
 
 @pytest.fixture

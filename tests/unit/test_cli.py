@@ -189,7 +189,7 @@ def test_export_copies_the_model_and_adds_its_card(
     found = LineageStore(store / "addition")
     weights = found.artifact(found.ledger.read()[3].generation.artifacts["weights"]).read_all()
     copied = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert copied.keys() == weights.keys() | {"README.md"}
+    assert copied.keys() == weights.keys() | {"README.md", "generation.json"}
     assert all(copied[name] == content for name, content in weights.items() if name != "README.md")
     assert b"generation 3" in copied["README.md"]
     assert "is not an empty folder" in refusal(capsys, "export", "1", folder, code=2)

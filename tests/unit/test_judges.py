@@ -25,7 +25,7 @@ def entries(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Entry]:
     return build(tmp_path_factory.mktemp("store") / "addition", plan=(PROMOTED,))
 
 
-def found(entry: Entry, recipe: Any, *, versions: dict[str, str], stage: str = "") -> list[judges.Judge]:
+def found(entry: Entry, recipe: Any, *, versions: dict[str, str], stage: str = "") -> list[judges.NamedVerifier]:
     return judges.of_generation(entry.generation.model_copy(update={"verifiers": versions, "stage": stage}), recipe)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from bootstrap.compute import MAX_LOGITS, MUON_COPIES, MUON_PORTION
 from bootstrap.machine import num_killed, usable_memory
-from bootstrap.memory import Device, Limits, Shortage, Sizes, Work, sizes_of
+from bootstrap.memory import Device, MemoryLimits, Shortage, Sizes, Work, sizes_of
 from bootstrap.stages.limits import recorded
 
 QWEN = {
@@ -99,17 +99,17 @@ def test_one_token_fits_into_no_room() -> None:
 
 
 def test_a_limit_is_halved_to_half_of_what_was_tried_and_never_rises() -> None:
-    limits = Limits(rollout_rows=100).halve(Shortage("rollout_rows", 64))
+    limits = MemoryLimits(rollout_rows=100).halve(Shortage("rollout_rows", 64))
     assert (limits.most("rollout_rows"), limits.most("train_tokens")) == (32, None)
     assert limits.halve(Shortage("rollout_rows", 90)).most("rollout_rows") == 32
     both = limits.halve(Shortage("train_tokens", 9)).halve(Shortage("train_tokens", 20))
     assert both.halved == {"rollout_rows": 32, "train_tokens": 4}
-    assert Limits(rollout_rows=8, halved={"rollout_rows": 32}).most("rollout_rows") == 8
-    assert recorded(Limits(memory=5, halved={"train_tokens": 7})) == {"memory": "5", "train_tokens": "7"}
+    assert MemoryLimits(rollout_rows=8, halved={"rollout_rows": 32}).most("rollout_rows") == 8
+    assert recorded(MemoryLimits(memory=5, halved={"train_tokens": 7})) == {"memory": "5", "train_tokens": "7"}
 
 
 def test_a_few_long_sequences_do_not_bound_many_short_ones() -> None:
-    limits = Limits(rollout_rows=20).halve(Shortage("rollout_rows", 3, 4000))
+    limits = MemoryLimits(rollout_rows=20).halve(Shortage("rollout_rows", 3, 4000))
     assert limits.admits(1, length=4000) and not limits.admits(2, length=4000)
     assert limits.admits(8, length=100) and not limits.admits(21, length=1)
     lower = limits.halve(Shortage("rollout_rows", 12, 100))

@@ -218,7 +218,7 @@ def test_held_out_answers_stand_in_where_no_step_drew_any(rich: Lineage) -> None
     assert {one.id for one in rich.samples("base")} == {one.id for one in rich.samples("base", origin="heldout")}
     with pytest.raises(RecipeError, match="gen-0 of lineage rich has no training answers: its steps drew none"):
         rich.samples("base", origin="training")
-    with pytest.raises(RecipeError, match="0 samples are none"):
+    with pytest.raises(RecipeError, match="count 0 asks for no samples"):
         rich.samples("gen-3", count=0)
 
 
@@ -293,7 +293,7 @@ def test_a_broken_neighbour_is_named_and_spoils_no_answer(tmp_path: Path) -> Non
         ("0000000000000000", "ids look like g3.s0.u17.p4.k2"),
         ("../../etc/passwd", "ids look like"),
         ("", "ids look like"),
-        ("greedy.l5.p0.k0", "name whose with --generation"),
+        ("greedy.l5.p0.k0", "name whose: --generation"),
     ],
 )
 def test_a_sample_that_there_is_not_is_refused_with_what_there_is(rich: Lineage, sample: str, message: str) -> None:

@@ -1,9 +1,12 @@
 """The class `Lineage`, answers as tables and JSON, several lineages side by side, and the questions' commands."""
 
 import json
+import re
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.lineage_factory import NASTY, PROMOTED, RECIPE, SETTINGS, build
@@ -15,8 +18,8 @@ from bootstrap.canonical import sha256
 from bootstrap.cli.main import main
 from bootstrap.config import data
 from bootstrap.config.recipe import Recipe
-from bootstrap.errors import RecipeError, StoreCorrupt, StoreError
-from bootstrap.lineage.questions.rows import Rows, to_dict
+from bootstrap.errors import BootstrapError, RecipeError, StoreCorrupt, StoreError
+from bootstrap.lineage.questions.records import Records, to_dict
 from bootstrap.lineage.questions.why import Rival
 from bootstrap.records import Rollout, Status, Verdict
 from bootstrap.stages.heldout_texts import heldout_texts
@@ -103,6 +106,47 @@ def test_a_store_of_several_lineages_asks_which(rich_store: Path, tmp_path: Path
     assert [one.name for one in Lineage.all(rich_store)] == ["addition", "rich"]
 
 
+WRONG: Any = 5
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda one: one.samples("gen-3", order="middle"), "order 'middle' is unknown; use 'best' or 'worst'"),
+        (lambda one: one.samples("gen-3", origin="both"), "origin 'both' is unknown; use 'training' or 'heldout'"),
+        (lambda one: one.samples("gen-3", count="ten"), "count 'ten' asks for no samples; ask for 1 or more"),
+        (lambda one: one.samples("gen-3", dropped=5), "dropped 5 is no text"),
+        (lambda one: one.samples("gen-3", dropped="", origin="heldout"), "held-out answers train nothing"),
+        (lambda one: one.taint("gen-3", kind="weights"), "kind 'weights' is unknown; use 'generation' or 'verifier'"),
+        (lambda one: one.trace(5), "holds no sample '5'; ids look like"),
+        (lambda one: one.why(None), "no generation is called 'None'; use gen-0 to gen-8"),
+        (lambda one: one.compare("ritch"), "did you mean rich"),
+        (lambda one: one.reproduce(1, into=5), "5 names no folder; give its path"),
+        (lambda one: Lineage(WRONG), "5 names no folder; give its path"),
+        (lambda one: Lineage(one.path.parent, WRONG), "holds no lineage '5'; there is addition, rich"),
+        (lambda one: Lineage.asked(one.path.parent, None, "rich"), "rich is a lineage; name a generation of it"),
+    ],
+)
+def test_a_wrong_argument_in_python_is_one_error_with_a_remedy(
+    rich: Lineage, ask: Callable[[Lineage], object], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The recipe and the way to make it again are `reproduce`'s own; what it writes to is looked at first.
+    monkeypatch.setattr("bootstrap.api._recalled", lambda grown: pytest.fail("the recipe was read"))
+    with pytest.raises(BootstrapError, match=re.escape(message)):
+        ask(rich)
+
+
+def test_without_pandas_the_error_names_the_extra(rich: Lineage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(RecipeError, match=re.escape("pip install 'bootstrap-lm[pandas]'")):
+        rich.samples("gen-3").to_pandas()
+    assert rich.samples("gen-3", count=2).to_arrow().num_rows == 2
+
+
+def test_compare_takes_the_name_of_a_lineage_of_the_same_store(rich: Lineage, rich_store: Path) -> None:
+    assert rich.compare("addition") == rich.compare(Lineage(rich_store, "addition"))
+
+
 def test_a_lineage_tells_its_generations(rich: Lineage) -> None:
     assert (len(rich), rich.champion.name, rich.generation(3).name) == (9, "gen-8", "gen-3")
     assert [one.number for one in rich.generations] == list(range(9))
@@ -122,7 +166,7 @@ def test_rows_become_tables(rich: Lineage) -> None:
 def test_an_answer_is_plain_data(rich: Lineage) -> None:
     data = json.loads(json.dumps(to_dict(rich.why())))
     assert data["chain"][2]["rivals"][0]["name"] == "gen-2"
-    assert Rows(kind=Rival).to_dicts() == []
+    assert Records(kind=Rival).to_dicts() == []
 
 
 def test_a_lost_artifact_is_named(tmp_path: Path) -> None:
@@ -210,7 +254,7 @@ def test_the_terminal_answers_in_words_and_in_json(
 @pytest.mark.parametrize(
     ("words", "message", "code"),
     [
-        (("why", "gen-1"), "several lineages; choose one with --lineage: addition, rich", 3),
+        (("why", "gen-1"), "several lineages: addition, rich; name one (--lineage NAME, or", 3),
         (("why", "rich@gen-77"), "no generation is called 'gen-77'", 2),
         (("samples", "rich@gen-1", "--best", "--worst"), "--best and --worst are opposites", 2),
         (("trace", "nothing", "--lineage", "rich"), "ids look like", 2),

@@ -13,11 +13,11 @@ from test_learner import mixed_batch, pool_of
 
 from bootstrap.config.resources import Resources
 from bootstrap.errors import WorkerError
-from bootstrap.memory import Limits, Shortage
+from bootstrap.memory import MemoryLimits, Shortage
 from bootstrap.pool import LocalPool
 from bootstrap.records import Event, Prompt, Request, Rollout, Sampling, Split
 from bootstrap.rollouts.engine import TransformersEngine
-from bootstrap.room import Bounds, ModelRoom, work_of
+from bootstrap.room import ModelRoom, WorkerBounds, work_of
 from bootstrap.stages.limits import FILE_NAME, settle
 from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.store.lineage_store import LineageStore
@@ -79,7 +79,7 @@ def heard(pool: LocalPool) -> list[str]:
 def test_no_more_rows_are_decoded_together_than_the_limit_and_results_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = pool_of(1)
     expected = pool.generate(requests(), SAMPLING)
-    pool.limit(Limits(rollout_rows=5))
+    pool.limit(MemoryLimits(rollout_rows=5))
     counts = batches_of(monkeypatch)
     found = pool.generate(requests(), SAMPLING)
     assert counts == [5] * 6 + [2]
@@ -92,12 +92,12 @@ def test_rows_follow_from_memory_and_lengths(monkeypatch: pytest.MonkeyPatch) ->
     work = work_of(worker.model, worker.training, device="cpu")
     assert work is not None
     room = work.sampling(rows=12, prompts=3, prompt_length=7, new_tokens=6)
-    pool.limit(Limits(memory=work.state + room))
+    pool.limit(MemoryLimits(memory=work.state + room))
     counts = batches_of(monkeypatch)
     pool.generate(requests(), SAMPLING)
     # Prompts grow by a token each.
     assert counts[0] >= 12 and counts[:-1] == sorted(counts[:-1], reverse=True) and counts[-2] < 12
-    pool.limit(Limits(memory=1))
+    pool.limit(MemoryLimits(memory=1))
     counts.clear()
     pool.generate(requests(2, 2), SAMPLING)
     assert counts == [1] * 4
@@ -116,7 +116,7 @@ def test_a_training_pass_has_no_more_tokens_than_the_limit() -> None:
 def test_gradients_do_not_depend_on_the_limit() -> None:
     pool = pool_of(1)
     whole = pool.workers[0].gradient(mixed_batch()).flat
-    pool.limit(Limits(train_tokens=15))
+    pool.limit(MemoryLimits(train_tokens=15))
     assert np.allclose(pool.workers[0].gradient(mixed_batch()).flat, whole, atol=1e-6)
 
 
@@ -125,7 +125,7 @@ def test_tokens_follow_from_memory_and_teachers() -> None:
     worker = pool.workers[0]
     work = work_of(worker.model, worker.training, device="cpu")
     assert work is not None and worker.room.tokens() is None
-    pool.limit(Limits(memory=work.state + 100 * work.per_token))
+    pool.limit(MemoryLimits(memory=work.state + 100 * work.per_token))
     alone = worker.room.tokens()
     assert alone is not None and 50 < alone <= 100
     files = pool.export()
@@ -203,7 +203,7 @@ def test_a_single_sequence_is_not_halved(monkeypatch: pytest.MonkeyPatch) -> Non
     batch = mixed_batch()
     with pytest.raises(WorkerError, match=r"train a single sequence of \d+ token\(s\); lower the lengths"):
         pool.workers[0].gradient(replace(batch, examples=batch.examples[:1]))
-    assert pool.workers[0].bounds.limits == Limits() and not pool.workers[0].bounds.shortages and not told
+    assert pool.workers[0].bounds.limits == MemoryLimits() and not pool.workers[0].bounds.shortages and not told
 
 
 def test_a_shortage_that_is_not_told_yet_outlives_another_workers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +212,7 @@ def test_a_shortage_that_is_not_told_yet_outlives_another_workers(monkeypatch: p
         batches_of(patch, fails_above=16)
         worker.generate(requests(), SAMPLING)
     most = worker.bounds.limits.most("rollout_rows")
-    worker.lower(Limits().halve(Shortage("train_tokens", 90)))
+    worker.lower(MemoryLimits().halve(Shortage("train_tokens", 90)))
     assert worker.bounds.limits.halved == {"rollout_rows": most, "train_tokens": 45}
     # Its second shortage is not taken for the first.
     batches_of(monkeypatch, fails_above=1)
@@ -254,7 +254,7 @@ def test_models_held_beside_the_weights_in_training_leave_less_room() -> None:
     pool.drop_frozen_sampler(files.fingerprint)
     worker.drop_teachers()
     assert worker.bounds.held == grown
-    pool.limit(Limits(memory=worker.bounds.state + grown + 2**20))
+    pool.limit(MemoryLimits(memory=worker.bounds.state + grown + 2**20))
     beside = worker.room.tokens()
     pool.drop_frozen_sampler(fingerprint_model(other))
     free = worker.room.tokens()
@@ -283,7 +283,7 @@ def test_a_defect_is_no_shortage(monkeypatch: pytest.MonkeyPatch) -> None:
         pool.generate(requests(), SAMPLING)
     with pytest.raises(ValueError, match="shapes do not match"):
         pool.update(mixed_batch(), lr_factor=1.0, grad_clip=1.0)
-    assert pool.limits == Limits()
+    assert pool.limits == MemoryLimits()
 
 
 def test_an_optimizer_step_without_memory_names_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +297,7 @@ def test_an_optimizer_step_without_memory_names_a_remedy(monkeypatch: pytest.Mon
 
 
 def test_a_model_of_another_family_has_no_automatic_limits() -> None:
-    room = ModelRoom(Bounds(), None)
+    room = ModelRoom(WorkerBounds(), None)
     assert room.fits(rows=10**9, prompts=1, prompt_length=10**9, new_tokens=1) and room.tokens() is None
 
 

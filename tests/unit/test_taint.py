@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.lineage_factory import PROMOTED, build
@@ -14,7 +16,7 @@ from bootstrap import Lineage
 from bootstrap.canonical import sha256
 from bootstrap.cli.main import main
 from bootstrap.errors import RecipeError
-from bootstrap.ledger_records import Edge
+from bootstrap.ledger_records import Edge, Generation
 from bootstrap.records import Rollout, Selection, Use
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import to_parquet
@@ -78,28 +80,66 @@ def test_taint_of_a_verifier_by_name_and_by_version(rich: Lineage) -> None:
     assert by_name.kind == "verifier" and by_name.clean == ()
 
 
-def test_taint_follows_exported_weights_into_other_lineages(tmp_path: Path) -> None:
-    tutor = build(tmp_path / "tutor", plan=[PROMOTED, PROMOTED], teacher=False)
-    build(tmp_path / "school", plan=[PROMOTED, PROMOTED], name="school", teacher=False)
-    source, made = LineageStore(tmp_path / "school"), LineageStore(tmp_path / "second")
-    made.open("second", identity=source.header().identity)
+def altered(folder: Path, name: str, change: Callable[[Generation], dict[str, Any]]) -> Lineage:
+    """Return a lineage of three generations whose records are changed; its weights are its own, unless told."""
+    build(folder / "school", plan=[PROMOTED, PROMOTED], name="school", teacher=False)
+    source, made = LineageStore(folder / "school"), LineageStore(folder / name)
+    made.open(name, identity=source.header().identity)
     shutil.copytree(source.artifacts_folder, made.artifacts_folder, dirs_exist_ok=True)
-    taught = Edge(role="teacher", generation=None, external="/exports/x", fingerprint=tutor[1].generation.fingerprint)
     for entry in source.ledger.read():
-        more = (taught,) if entry.generation.number == 2 else ()
-        # Weights of their own, which those of the factory's other lineages do not equal.
-        changed = {"edges": (*entry.generation.edges, *more), "fingerprint": f"{entry.generation.number:064x}"}
-        made.ledger.append(entry.generation.model_copy(update=changed), entry.annotations)
+        own = {"fingerprint": sha256(f"{name} {entry.generation.number}".encode())}
+        made.ledger.append(entry.generation.model_copy(update=own | change(entry.generation)), entry.annotations)
     shutil.rmtree(source.root)
-    found = Lineage(tmp_path, "tutor").taint("gen-1")
-    assert [(row.lineage, row.generation, row.distance, row.via) for row in found.downstream] == [
-        ("tutor", "gen-2", 1, ("starts from gen-1", "was trained on answers of gen-1")),
-        ("second", "gen-2", 1, ("was taught by /exports/x, with the weights of tutor@gen-1",)),
-    ]
+    return Lineage(folder, name)
+
+
+def of_others(lineage: Lineage, subject: str) -> list[tuple[str, str, tuple[str, ...]]]:
+    found = lineage.taint(subject).downstream
+    return [(row.lineage, row.generation, row.via) for row in found if row.lineage != lineage.name]
+
+
+def taught(record: str | None, fingerprint: str) -> Callable[[Generation], dict[str, Any]]:
+    edge = Edge(role="teacher", generation=None, external="/exports/x", exported=record, fingerprint=fingerprint)
+    return lambda node: {"edges": (*node.edges, edge)} if node.number == 2 else {}
+
+
+def test_taint_follows_exported_weights_into_other_lineages(tmp_path: Path) -> None:
+    # Two lineages of one recipe and seed have the same weights; only one of them was exported.
+    entries = build(tmp_path / "tutor", plan=[PROMOTED, PROMOTED], teacher=False)
+    shutil.copytree(tmp_path / "tutor", tmp_path / "twin")
+    for path in (tmp_path / "twin" / "ledger").iterdir():
+        path.unlink()
+    twin = LineageStore(tmp_path / "twin")
+    for entry in entries:
+        twin.ledger.append(entry.generation.model_copy(update={"seed": 8}), entry.annotations)
+    tutor, one = Lineage(tmp_path, "tutor"), entries[1]
+    altered(tmp_path, "second", taught(one.hash, one.generation.fingerprint))
+    # Of an adapter, exported with its base as a whole, the fingerprint is another.
+    altered(tmp_path, "third", taught(one.hash, "f" * 64))
+    way = "was taught by /exports/x, exported from tutor@gen-1"
+    assert of_others(tutor, "gen-1") == [("second", "gen-2", (way,)), ("third", "gen-2", (way,))]
+    assert of_others(Lineage(tmp_path, "twin"), "gen-1") == [] == of_others(tutor, "gen-2")
     # Through gen-1, whose weights were exported.
-    base = {(row.lineage, row.generation): row.distance for row in Lineage(tmp_path, "tutor").taint("gen-0").downstream}
+    base = {(row.lineage, row.generation): row.distance for row in tutor.taint("gen-0").downstream}
     assert base["second", "gen-2"] == 2
-    assert not Lineage(tmp_path, "tutor").taint("gen-2").downstream
+
+
+def test_taint_follows_weights_whose_folder_does_not_say_where_they_are_from(tmp_path: Path) -> None:
+    entries = build(tmp_path / "tutor", plan=[PROMOTED, PROMOTED], teacher=False)
+    altered(tmp_path, "second", taught(None, entries[1].generation.fingerprint))
+    way = "was taught by /exports/x, with the weights of tutor@gen-1"
+    assert of_others(Lineage(tmp_path, "tutor"), "gen-1") == [("second", "gen-2", (way,))]
+
+
+def test_lineages_that_start_from_the_same_outside_weights_are_not_downstream_of_one_another(tmp_path: Path) -> None:
+    edge = Edge(role="init", generation=None, external="/models/base", fingerprint="b" * 64)
+
+    def base(node: Generation) -> dict[str, Any]:
+        return {} if node.number else {"edges": (edge,), "fingerprint": edge.fingerprint}
+
+    first, second = (altered(tmp_path, name, base) for name in ("first", "second"))
+    assert of_others(first, "gen-0") == [] == of_others(second, "gen-0")
+    assert len(first.taint("/models/base").downstream) == 3
 
 
 def test_taint_knows_no_data_set_of_a_step_that_there_was_not(tmp_path: Path) -> None:

@@ -10,7 +10,10 @@ from bootstrap.cli.commands import options
 def chat(
     generation: options.Generation,
     against: Annotated[
-        str | None, typer.Option("--against", metavar="GENERATION", help="A second one, answering beside it.")
+        str | None,
+        typer.Option(
+            "--against", metavar="GENERATION", help="A second one, answering beside it; in any of those forms."
+        ),
     ] = None,
     prompt: Annotated[
         list[str] | None,
@@ -39,7 +42,7 @@ def chat(
       printf '1+1=\\n21+43=\\n' | bootstrap chat gen-2 --json
     """
     from bootstrap.cli.chat import chat as talk
-    from bootstrap.cli.stores import choose
+    from bootstrap.cli.stores import located
 
-    names = [generation, *([against] if against is not None else [])]
-    talk(choose(store, lineage), names, prompts=prompt or (), samples=samples, max_tokens=max_tokens, as_json=as_json)
+    asked = [located(store, lineage, name) for name in (generation, against) if name is not None]
+    talk(asked, prompts=prompt or (), samples=samples, max_tokens=max_tokens, as_json=as_json)

@@ -20,7 +20,7 @@ class Form(StrEnum):
 def export(
     generation: Annotated[
         str | None,
-        typer.Argument(metavar="GENERATION", help="3, gen-3, champion, base or last; without one, the lineage."),
+        typer.Argument(metavar="GENERATION", help=f"{options.FORMS}; without one, the lineage."),
     ] = None,
     place: Annotated[
         Path | None,
@@ -48,7 +48,7 @@ def export(
       bootstrap export --as openlineage --lineage quickstart > events.jsonl
     """
     from bootstrap.cli.render import tell
-    from bootstrap.cli.stores import choose
+    from bootstrap.cli.stores import choose, located
 
     if form is not None:
         from bootstrap.cli.graphs import print_graph
@@ -57,7 +57,7 @@ def export(
     elif place is not None and generation is not None:
         from bootstrap.cli.export import export_generation
 
-        name, count = export_generation(choose(store, lineage), generation, place)
+        name, count = export_generation(*located(store, lineage, generation), place)
         tell(f"{name}: {count} verified files in {place}")
     else:
         from bootstrap.cli.export_lineage import export_whole, place_for_whole

@@ -9,9 +9,7 @@ from bootstrap.cli.commands import options
 
 
 def fork(
-    source: Annotated[
-        str, typer.Argument(metavar="LINEAGE@GEN", help="Where it starts: addition@gen-3, addition@champion.")
-    ],
+    source: options.Generation,
     name: Annotated[str, typer.Argument(metavar="NEW", help="Name of the new lineage.")],
     overrides: options.Overrides = None,
     recipe: Annotated[

@@ -15,7 +15,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Settings to change, for example generations.count=3."),
 ]
-Generation = Annotated[str, typer.Argument(metavar="GENERATION", help="3, gen-3, champion, base or last.")]
+FORMS = "3, gen-3, champion, base, last or LINEAGE@gen-3"
+"""The forms in which every command takes a generation (`cli/stores.py`, `lineage/queries.py`)."""
+Generation = Annotated[str, typer.Argument(metavar="GENERATION", help=f"{FORMS}.")]
 NewModel = Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the model.")]
 Store = Annotated[Path, typer.Option("--store", metavar="DIR", help="Folder that holds one folder per lineage.")]
 Lineage = Annotated[

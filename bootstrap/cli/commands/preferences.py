@@ -24,9 +24,9 @@ def pairs(
     """
     from bootstrap.cli.render import tell
     from bootstrap.cli.reward_model import write_pairs
-    from bootstrap.cli.stores import choose
+    from bootstrap.cli.stores import located
 
-    tell(write_pairs(choose(store, lineage), generation, path, by=by))
+    tell(write_pairs(*located(store, lineage, generation), path, by=by))
 
 
 def reward_model(

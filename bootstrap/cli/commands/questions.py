@@ -1,33 +1,21 @@
 """`bootstrap why`, `diff`, `samples`, `trace`, `taint`, `contamination`, `compare`, `reproduce`."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bootstrap.cli.commands import options
+from bootstrap.lineage.questions.words import Kind
 
 if TYPE_CHECKING:
-    from bootstrap.lineage.questions.rows import IsRecord
+    from bootstrap.lineage.questions.records import IsRecord
 
-AnyGeneration = Annotated[
-    str, typer.Argument(metavar="GENERATION", help="3, gen-3, champion, base, last or LINEAGE@gen-3.")
-]
 Count = Annotated[int, typer.Option("--count", min=1, metavar="N", help="Number of answers to show.")]
 
 
-class Subject(StrEnum):
-    """What `taint` is asked about."""
-
-    GENERATION = "generation"
-    VERIFIER = "verifier"
-    DATASET = "dataset"
-    MODEL = "model"
-
-
 def why(
-    generation: AnyGeneration = "champion",
+    generation: options.Generation = "champion",
     store: options.Store = options.DEFAULT_STORE,
     lineage: options.Lineage = None,
     as_json: options.AsJson = False,
@@ -50,7 +38,7 @@ def why(
 
 
 def diff(
-    a: Annotated[str, typer.Argument(metavar="A", help="A generation: 3, gen-3, champion or LINEAGE@gen-3.")],
+    a: Annotated[str, typer.Argument(metavar="A", help=f"A generation: {options.FORMS}.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     count: Count = 5,
     store: options.Store = options.DEFAULT_STORE,
@@ -75,7 +63,7 @@ def diff(
 
 
 def samples(
-    generation: AnyGeneration = "champion",
+    generation: options.Generation = "champion",
     best: Annotated[bool, typer.Option("--best", help="Highest reward first, which is the default.")] = False,
     worst: Annotated[bool, typer.Option("--worst", help="Lowest reward first.")] = False,
     dropped: Annotated[
@@ -152,7 +140,7 @@ def taint(
         ),
     ],
     kind: Annotated[
-        Subject | None, typer.Option("--kind", help="What SUBJECT is, where its name has several meanings.")
+        Kind | None, typer.Option("--kind", help="What SUBJECT is, where its name has several meanings.")
     ] = None,
     store: options.Store = options.DEFAULT_STORE,
     lineage: options.Lineage = None,
@@ -172,12 +160,12 @@ def taint(
     from bootstrap.cli.answers import print_taint
 
     found, name = Lineage.asked(store, lineage, subject, is_generation=False)
-    answer = found.taint(name, kind=None if kind is None else kind.value)
+    answer = found.taint(name, kind=kind)
     _json(answer) if as_json else print_taint(answer)
 
 
 def contamination(
-    generation: AnyGeneration = "champion",
+    generation: options.Generation = "champion",
     store: options.Store = options.DEFAULT_STORE,
     lineage: options.Lineage = None,
     as_json: options.AsJson = False,
@@ -221,7 +209,7 @@ def compare(
 
 
 def reproduce(
-    generation: AnyGeneration = "champion",
+    generation: options.Generation = "champion",
     into: Annotated[
         Path | None,
         typer.Option(
@@ -262,6 +250,6 @@ def reproduce(
 
 def _json(answer: "IsRecord") -> None:
     from bootstrap.cli.render import print_json
-    from bootstrap.lineage.questions.rows import to_dict
+    from bootstrap.lineage.questions.records import to_dict
 
     print_json(to_dict(answer))

@@ -37,8 +37,8 @@ def serve(
       bootstrap serve gen-3 --port 8001 --lineage quickstart
     """
     from bootstrap.cli.serve import serve_until_stopped
-    from bootstrap.cli.stores import choose
+    from bootstrap.cli.stores import located
 
     serve_until_stopped(
-        choose(store, lineage), generation, port=port, engine=engine, sampled=sampled, device=device, seconds=wait
+        *located(store, lineage, generation), port=port, engine=engine, sampled=sampled, device=device, seconds=wait
     )

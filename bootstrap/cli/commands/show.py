@@ -18,7 +18,7 @@ def show(
     """
     from bootstrap.cli import render
     from bootstrap.cli.show import facts, print_generation
-    from bootstrap.cli.stores import choose
+    from bootstrap.cli.stores import located
 
-    found = facts(choose(store, lineage), generation)
+    found = facts(*located(store, lineage, generation))
     render.print_json(found) if as_json else print_generation(found)

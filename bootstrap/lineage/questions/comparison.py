@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from bootstrap.errors import RecipeError
 from bootstrap.ledger_records import GenerationOutcome
-from bootstrap.lineage.questions.difference import outcomes
 from bootstrap.lineage.questions.grown import Grown
-from bootstrap.lineage.questions.rows import Rows
+from bootstrap.lineage.questions.locate import outcomes
+from bootstrap.lineage.questions.records import Records
 from bootstrap.lineage.questions.settings import differences
 from bootstrap.paired import mcnemar_exact
 from bootstrap.store.ancestry import compute_cost
@@ -49,7 +49,7 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Level:
+class LevelAccuracies:
     """The champions' greedy accuracy on one level, by lineage; None where it was not asked."""
 
     task: str
@@ -59,7 +59,7 @@ class Level:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Paired:
+class ChampionPair:
     """The champions of two lineages on the held-out prompts that both were asked."""
 
     a: str
@@ -75,10 +75,10 @@ class Paired:
 class Comparison:
     """The answer; `values` and `accuracies` are in the order of `lineages`."""
 
-    lineages: Rows[Compared]
-    settings: Rows[Setting]
-    levels: Rows[Level]
-    paired: Rows[Paired]
+    lineages: Records[Compared]
+    settings: Records[Setting]
+    levels: Records[LevelAccuracies]
+    paired: Records[ChampionPair]
     """Each later lineage against the first; none where they share no prompt."""
 
 
@@ -93,12 +93,12 @@ def compare(grown: Sequence[Grown]) -> Comparison:
     if len({one.store.root.absolute() for one in grown}) < len(grown):
         raise RecipeError(f"a lineage is named twice among {', '.join(names)}; name each once")
     return Comparison(
-        lineages=Rows(map(_compared, grown), kind=Compared),
-        settings=Rows(_settings(grown), kind=Setting),
-        levels=Rows(_levels(grown), kind=Level),
-        paired=Rows(
+        lineages=Records(map(_compared, grown), kind=Compared),
+        settings=Records(_settings(grown), kind=Setting),
+        levels=Records(_levels(grown), kind=LevelAccuracies),
+        paired=Records(
             (pair for other in grown[1:] if (pair := _paired(grown[0], other)) is not None),
-            kind=Paired,
+            kind=ChampionPair,
         ),
     )
 
@@ -131,17 +131,20 @@ def _settings(grown: Sequence[Grown]) -> list[Setting]:
     return [Setting(name=name, values=values) for name, values in differences(*recipes)]
 
 
-def _levels(grown: Sequence[Grown]) -> list[Level]:
+def _levels(grown: Sequence[Grown]) -> list[LevelAccuracies]:
     found: dict[tuple[str, int], list[float | None]] = {}
     for place, one in enumerate(grown):
         report = one.find("champion").report
         for task, rows in {"": report.levels, **report.panel}.items():
             for row in rows:
                 found.setdefault((task, row.level), [None] * len(grown))[place] = row.accuracy
-    return [Level(task=task, level=level, accuracies=tuple(values)) for (task, level), values in sorted(found.items())]
+    return [
+        LevelAccuracies(task=task, level=level, accuracies=tuple(values))
+        for (task, level), values in sorted(found.items())
+    ]
 
 
-def _paired(first: Grown, other: Grown) -> Paired | None:
+def _paired(first: Grown, other: Grown) -> ChampionPair | None:
     ours, theirs = outcomes(first, first.find("champion")), outcomes(other, other.find("champion"))
     pairs = [
         (ours[key]["correct"], theirs[key]["correct"])
@@ -151,7 +154,7 @@ def _paired(first: Grown, other: Grown) -> Paired | None:
     if not pairs:
         return None
     only_a, only_b = pairs.count((True, False)), pairs.count((False, True))
-    return Paired(
+    return ChampionPair(
         a=f"{first.name}@{first.find('champion').name}",
         b=f"{other.name}@{other.find('champion').name}",
         prompts=len(pairs),

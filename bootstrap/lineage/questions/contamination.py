@@ -14,18 +14,15 @@ tells; such models are named.
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from bootstrap.ids import RolloutId, is_rollout
 from bootstrap.ledger_records import Generation
 from bootstrap.lineage import queries, text
 from bootstrap.lineage.questions import tables
 from bootstrap.lineage.questions.grown import Grown
-from bootstrap.lineage.questions.locate import EVALUATION, ROLLOUTS, inherited_answers
-from bootstrap.lineage.questions.rows import Rows
+from bootstrap.lineage.questions.locate import ROLLOUTS, inherited_answers, outcomes
+from bootstrap.lineage.questions.records import Records
 from bootstrap.store.ancestry import ancestors
-
-OUTCOMES, PANEL = "outcomes.parquet", "panel.parquet"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +45,7 @@ class Leak:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trained:
+class TrainedPrompts:
     """What one generation was trained on."""
 
     generation: str
@@ -71,9 +68,9 @@ class Contamination:
     """Digest of the held-out prompts."""
     held_out: int
     """Prompts of the suite and the panel."""
-    trained: Rows[Trained]
+    trained: Records[TrainedPrompts]
     """The generation and those whose weights it has, in the ledger's order; first those of a fork's origin."""
-    leaks: Rows[Leak]
+    leaks: Records[Leak]
     outside: tuple[str, ...]
     """Models from outside that it descends from or learnt from; what they had seen is not known."""
     is_clean: bool
@@ -87,16 +84,17 @@ def contamination(grown: Grown, name: str = "champion") -> Contamination:
     Raises RecipeError for an unknown generation, StoreCorrupt.
     """
     node = grown.find(name)
-    heldout = _heldout(grown, node)
+    # A prompt of the suite that is the panel's too counts as the suite's.
+    heldout = {prompt: row for (_, prompt), row in reversed(outcomes(grown, node).items())}
     line, outside = _line(grown, node)
     known: dict[str, _Known] = {}
-    trained, leaks = list[Trained](), list[Leak]()
+    trained, leaks = list[TrainedPrompts](), list[Leak]()
     for where, one in line:
         name = one.name if where is grown else f"{where.name}@{one.name}"
         prompts = known.setdefault(where.name, _Known(where)).trained(one)
         shared = {prompt: found for prompt, found in prompts.items() if prompt in heldout}
         trained.append(
-            Trained(generation=name, prompts=len(prompts), shared=len(shared), overlap=one.diagnostics.overlap)
+            TrainedPrompts(generation=name, prompts=len(prompts), shared=len(shared), overlap=one.diagnostics.overlap)
         )
         for prompt, (source, words, count) in sorted(shared.items()):
             row = heldout[prompt]
@@ -117,8 +115,8 @@ def contamination(grown: Grown, name: str = "champion") -> Contamination:
         generation=node.name,
         suite=node.report.suite,
         held_out=len(heldout),
-        trained=Rows(trained, kind=Trained),
-        leaks=Rows(leaks, kind=Leak),
+        trained=Records(trained, kind=TrainedPrompts),
+        leaks=Records(leaks, kind=Leak),
         outside=outside,
         is_clean=not leaks,
         sentence=_sentence(node, trained, leaks, held_out=len(heldout)),
@@ -140,15 +138,6 @@ def _line(grown: Grown, node: Generation) -> tuple[list[tuple[Grown, Generation]
         found = [*before, *found]
         outside = dict.fromkeys([*further, *(name for name in outside if name != queries.source(edge))])
     return found, tuple(outside)
-
-
-def _heldout(grown: Grown, node: Generation) -> dict[str, dict[str, Any]]:
-    """Return prompt id -> outcome of every prompt that a generation was evaluated on."""
-    if EVALUATION not in node.artifacts:
-        return {}
-    artifact = grown.store.artifact(node.artifacts[EVALUATION])
-    found = [row for file in (PANEL, OUTCOMES) for row in tables.rows(artifact, file, tables.OUTCOME)]
-    return {row["prompt_id"]: row for row in found}
 
 
 class _Known:
@@ -192,7 +181,7 @@ class _Known:
                 yield row["rollout_id"], (tables.prompt_id(row["task"], row["prompt_text"]), row["prompt_text"])
 
 
-def _sentence(node: Generation, trained: list[Trained], leaks: list[Leak], *, held_out: int) -> str:
+def _sentence(node: Generation, trained: list[TrainedPrompts], leaks: list[Leak], *, held_out: int) -> str:
     line = f"{node.name} and those whose weights it has" if len(trained) > 1 else node.name
     if not held_out:
         return f"{node.name} keeps no evaluation, so nothing can be compared"

@@ -18,6 +18,7 @@ from bootstrap.lineage import queries
 from bootstrap.lineage.questions import tables
 from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.locate import ROLLOUTS
+from bootstrap.lineage.questions.settings import sections
 from bootstrap.reading import parsed
 
 LEAST_DIGITS = 8
@@ -82,7 +83,7 @@ def _of_task(grown: Grown, node: Generation, task: str) -> tuple[int, int, int]:
 
 def hashes_of(grown: Grown, key: str) -> list[str]:
     """Return the hashes of files' contents that the lineage's tasks name; `key`: content, heldout_content."""
-    return [value for value in _under(grown.header.section("task"), key) if isinstance(value, str)]
+    return [one[key] for one in sections(grown.header.section("task"), "file") if isinstance(one.get(key), str)]
 
 
 def files_of(grown: Grown, key: str) -> list[str]:
@@ -95,7 +96,7 @@ def files_of(grown: Grown, key: str) -> list[str]:
         recipe = parsed(kept or b"{}", strict=False).get("recipe", {})
     except (ValueError, AttributeError):
         return []
-    return [name for value in _under(recipe, key) for name in _names(value)]
+    return [name for section in sections(recipe, "file") for name in _names(section.get(key))]
 
 
 def _names(value: Any) -> Iterator[str]:
@@ -108,19 +109,6 @@ def _names(value: Any) -> Iterator[str]:
         case list():
             for inner in value:
                 yield from _names(inner)
-
-
-def _under(settings: Any, key: str) -> Iterator[Any]:
-    """Yield what stands under a key in the sections of type `file`, wherever they are."""
-    match settings:
-        case dict():
-            if settings.get("type") == "file" and settings.get(key) is not None:
-                yield settings[key]
-            for inner in settings.values():
-                yield from _under(inner, key)
-        case list():
-            for inner in settings:
-                yield from _under(inner, key)
 
 
 def is_hash(digest: str, subject: str) -> bool:

@@ -14,15 +14,11 @@ from bootstrap.errors import RecipeError
 from bootstrap.ledger_records import DiagnosticMetric, Generation
 from bootstrap.lineage import queries
 from bootstrap.lineage.questions import tables
-from bootstrap.lineage.questions.contamination import OUTCOMES, PANEL
 from bootstrap.lineage.questions.grown import Grown
-from bootstrap.lineage.questions.locate import EVALUATION, SAMPLES
-from bootstrap.lineage.questions.rows import Rows
+from bootstrap.lineage.questions.locate import EVALUATION, SAMPLES, outcomes
+from bootstrap.lineage.questions.records import Records
 from bootstrap.lineage.questions.settings import Change, changes, settings_of
 from bootstrap.paired import mcnemar_exact
-
-Key = tuple[str, str]
-"""(task of the panel, empty for the run's own; prompt id)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +33,7 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Paired:
+class LevelPair:
     """Greedy answers of both to the same held-out prompts of one level."""
 
     task: str
@@ -55,7 +51,7 @@ class Paired:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class ChangedAnswer:
     """A prompt that one of the two answers right and the other does not."""
 
     task: str
@@ -77,12 +73,12 @@ class Difference:
     """`quickstart@gen-1`."""
     b: str
     same_weights: bool
-    settings: Rows[Change]
-    data: Rows[Change]
-    verifiers: Rows[Change]
-    metrics: Rows[Measured]
-    paired: Rows[Paired]
-    answers: Rows[Answer]
+    settings: Records[Change]
+    data: Records[Change]
+    verifiers: Records[Change]
+    metrics: Records[Measured]
+    paired: Records[LevelPair]
+    answers: Records[ChangedAnswer]
     """Level by level, those that are right in b alone first; those whose prompt is known before others."""
 
 
@@ -103,12 +99,12 @@ def difference(
         a=f"{ours.name}@{one.name}",
         b=f"{theirs.name}@{two.name}",
         same_weights=one.fingerprint == two.fingerprint,
-        settings=Rows(_changes(_settings(ours, one), _settings(theirs, two)), kind=Change),
-        data=Rows(_changes(_data(one), _data(two)), kind=Change),
-        verifiers=Rows(_changes(_verifiers(ours, one), _verifiers(theirs, two)), kind=Change),
-        metrics=Rows(_metrics(one, two), kind=Measured),
-        paired=Rows(paired, kind=Paired),
-        answers=Rows(answers, kind=Answer),
+        settings=Records(_changes(_settings(ours, one), _settings(theirs, two)), kind=Change),
+        data=Records(_changes(_data(one), _data(two)), kind=Change),
+        verifiers=Records(_changes(_verifiers(ours, one), _verifiers(theirs, two)), kind=Change),
+        metrics=Records(_metrics(one, two), kind=Measured),
+        paired=Records(paired, kind=LevelPair),
+        answers=Records(answers, kind=ChangedAnswer),
     )
 
 
@@ -168,7 +164,7 @@ def _measured(node: Generation) -> dict[str, float]:
 
 def _answers(
     a: tuple[Grown, Generation], b: tuple[Grown, Generation], *, texts: Mapping[str, str]
-) -> tuple[list[Paired], list[Answer]]:
+) -> tuple[list[LevelPair], list[ChangedAnswer]]:
     ours, theirs = outcomes(*a), outcomes(*b)
     shared = [key for key in ours if key in theirs]
     judged = [key for key in shared if None not in (ours[key]["correct"], theirs[key]["correct"])]
@@ -179,7 +175,7 @@ def _answers(
         pairs.setdefault((key[0], row["level"]), Counter())[row["correct"], other["correct"]] += 1
         if row["correct"] != other["correct"]:
             changed.append(
-                Answer(
+                ChangedAnswer(
                     task=key[0],
                     level=row["level"],
                     prompt_id=key[1],
@@ -196,9 +192,9 @@ def _answers(
     return [_paired(task, level, pairs[task, level]) for task, level in sorted(pairs)], changed
 
 
-def _paired(task: str, level: int, found: Counter[tuple[bool, bool]]) -> Paired:
+def _paired(task: str, level: int, found: Counter[tuple[bool, bool]]) -> LevelPair:
     only_a, only_b = found[True, False], found[False, True]
-    return Paired(
+    return LevelPair(
         task=task,
         level=level,
         prompts=found.total(),
@@ -208,19 +204,6 @@ def _paired(task: str, level: int, found: Counter[tuple[bool, bool]]) -> Paired:
         neither=found[False, False],
         p_value=mcnemar_exact(only_a, lost=only_b),
     )
-
-
-def outcomes(grown: Grown, node: Generation) -> dict[Key, dict[str, Any]]:
-    """Return (panel task, prompt id) -> outcome of a generation's greedy answers. Raises StoreCorrupt."""
-    if EVALUATION not in node.artifacts:
-        return {}
-    artifact = grown.store.artifact(node.artifacts[EVALUATION])
-    found: dict[Key, dict[str, Any]] = {}
-    for file in (OUTCOMES, PANEL):
-        for row in tables.rows(artifact, file, tables.OUTCOME):
-            # An earlier version may have asked a prompt again at a higher level.
-            found.setdefault((row["task"], row["prompt_id"]), row)
-    return found
 
 
 def _texts(grown: Grown, node: Generation, levels: Collection[int]) -> dict[str, str]:

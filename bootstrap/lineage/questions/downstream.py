@@ -2,8 +2,8 @@
 
     edge to a generation       its lineage's own: weights, data, teachers, judges
     fork                       found by the hash of the ledger record that it starts from; what it inherited too
-    outside model              a generation whose weights it has, exported and named by path or address, found by its
-                               fingerprint in any lineage
+    outside model              the generation that it was exported from, by the hash of its ledger record; where the
+                               folder did not say, the generations of any lineage that made weights of its fingerprint
 
 Left out: what a question starts from (`taint.py`).
 """
@@ -53,7 +53,7 @@ class Store:
     def ways(self, node: Node, distances: Mapping[Node, int]) -> tuple[str, ...]:
         """Return in words the edges by which a generation is reached from the nearest ones."""
         sources = self._sources(node)
-        return tuple(dict.fromkeys(way for source, way in sources if distances.get(source) == distances[node] - 1))
+        return tuple(dict.fromkeys(told for source, told in sources if distances.get(source) == distances[node] - 1))
 
     def _followers(self, node: Node) -> Iterator[Node]:
         lineage, number = node
@@ -69,7 +69,7 @@ class Store:
             if edge.generation is None:
                 yield from self._behind(node, edge)
             elif edge.generation != number:
-                yield (lineage, edge.generation), _way(edge)
+                yield (lineage, edge.generation), way(edge)
         if number == 0 and (origin := self._origin(lineage)) is not None:
             for one in sorted(self._given(lineage, origin)):
                 yield (origin, one), f"inherited answers of {origin}@gen-{one}"
@@ -80,12 +80,16 @@ class Store:
             if (source := self._records.get(edge.record)) is not None:
                 yield source, f"starts from {source[0]}@gen-{source[1]}"
             return
+        if edge.exported is not None:
+            if (source := self._records.get(edge.exported)) is not None:
+                yield source, f"{way(edge)}, exported from {source[0]}@gen-{source[1]}"
+            return
         for source in self._weights.get(edge.fingerprint, ()):
             # Within a lineage an edge comes from an earlier generation, whatever later one has the same weights.
             if source[0] != node[0]:
-                yield source, f"{_way(edge)}, with the weights of {source[0]}@gen-{source[1]}"
+                yield source, f"{way(edge)}, with the weights of {source[0]}@gen-{source[1]}"
             elif source[1] < node[1]:
-                yield source, f"{_way(edge)}, with the weights of gen-{source[1]}"
+                yield source, f"{way(edge)}, with the weights of gen-{source[1]}"
 
     def _origin(self, lineage: str) -> str | None:
         """Return the lineage of the store that a fork starts from; None for no fork, and without it in the store."""
@@ -104,11 +108,12 @@ class Store:
 
     @cached_property
     def _weights(self) -> dict[str, list[Node]]:
-        """Fingerprint -> the generations with these weights."""
+        """Fingerprint -> the generations that made these weights, and did not take them from elsewhere as they were."""
         found: dict[str, list[Node]] = defaultdict(list)
         for name, one in self.lineages.items():
-            for entry in one.outlines:
-                found[entry.generation.fingerprint].append((name, entry.generation.number))
+            for node in (entry.generation for entry in one.outlines):
+                if all(edge.fingerprint != node.fingerprint for edge in node.edges if edge.role == "init"):
+                    found[node.fingerprint].append((name, node.number))
         return found
 
     @cached_property
@@ -145,5 +150,6 @@ class Store:
         return self._inherited[fork, origin]
 
 
-def _way(edge: Edge) -> str:
+def way(edge: Edge) -> str:
+    """Return in words what a generation owes to the source of one of its edges."""
     return f"{EDGES.get(edge.role, edge.role)} {queries.source(edge)}"

@@ -1,4 +1,4 @@
-"""Where a lineage holds a sample: in the table of the generation and step that its id names.
+"""Where a lineage holds a sample: in the table of the generation and step that its id names; its held-out answers.
 
 Left out: what the sample is (`trace.py`), and who was trained on it (`store/uses.py`).
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 from bootstrap.errors import RecipeError, StoreCorrupt
 from bootstrap.ids import HeldoutId, RolloutId, StepRole
+from bootstrap.ledger_records import Generation
 from bootstrap.lineage.questions import tables
 from bootstrap.lineage.questions.grown import Grown
 from bootstrap.store import index
@@ -43,8 +44,8 @@ def locate(
     if HeldoutId.of_answer(sample) is not None:
         if generation is None:
             raise RecipeError(
-                f"{sample} is an answer to a held-out prompt, and each generation gave one; name whose with "
-                "--generation GENERATION"
+                f"{sample} is an answer to a held-out prompt, and each generation gave one; name whose: "
+                "--generation GENERATION (in Python generation=)"
             )
         place = Place(generation=generation, role=EVALUATION, file=SAMPLES)
     else:
@@ -63,6 +64,22 @@ def locate(
         return None
     found = tables.rows(store.artifact(ref), place.file, {"id": ""}, where=("id", (sample,)))
     return place if found else None
+
+
+def outcomes(grown: Grown, node: Generation) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the outcome of each of a generation's greedy answers to held-out prompts, its panel's last.
+
+    By (task of the panel, empty for the run's own; prompt id). Raises StoreCorrupt.
+    """
+    if EVALUATION not in node.artifacts:
+        return {}
+    artifact = grown.store.artifact(node.artifacts[EVALUATION])
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for file in ("outcomes.parquet", "panel.parquet"):
+        for row in tables.rows(artifact, file, tables.OUTCOME):
+            # An earlier version may have asked a prompt again at a higher level.
+            found.setdefault((row["task"], row["prompt_id"]), row)
+    return found
 
 
 def inherited_answers(grown: Grown, *, rollout: str | None = None) -> list[dict[str, Any]]:

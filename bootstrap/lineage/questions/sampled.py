@@ -8,7 +8,7 @@ same. Answers that could not be judged have no reward and are neither. Left out:
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, get_args
 
 from bootstrap.canonical import sha256
 from bootstrap.errors import RecipeError
@@ -17,15 +17,13 @@ from bootstrap.lineage import queries
 from bootstrap.lineage.questions import tables
 from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.locate import EVALUATION, ROLLOUTS, SAMPLES
-from bootstrap.lineage.questions.rows import Rows
+from bootstrap.lineage.questions.records import Records, check_choice
+from bootstrap.lineage.questions.words import Order, Origin
 from bootstrap.store.artifacts import Artifact
-
-Order = Literal["best", "worst"]
-Origin = Literal["training", "heldout"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
+class SampledAnswer:
     """One answer, with what became of it."""
 
     id: str
@@ -65,55 +63,50 @@ def samples(
     dropped: str | None = None,
     origin: Origin | None = None,
     count: int = 10,
-) -> Rows[Sample]:
+) -> Records[SampledAnswer]:
     """Return `count` answers of a generation.
 
     `dropped`: only those that give no gradient for a reason that contains this text, whatever the case; empty takes
     every reason. `origin`: answers of its training steps, or to held-out prompts; by default the first that it has.
     Raises RecipeError for an unknown generation, a reason that no answer was dropped for, a generation without such
-    answers; StoreCorrupt.
+    answers, and for other words and counts than these; StoreCorrupt.
     """
-    if count < 1:
-        raise RecipeError(f"{count} samples are none; ask for 1 or more")
+    check_choice(order, "order", get_args(Order))
+    if origin is not None:
+        check_choice(origin, "origin", get_args(Origin))
+    if not isinstance(count, int) or count < 1:
+        raise RecipeError(f"count {count!r} asks for no samples; ask for 1 or more")
+    if dropped is not None and not isinstance(dropped, str):
+        raise RecipeError(f"dropped {dropped!r} is no text; give a part of a reason, or '' for every reason")
+    if dropped is not None and origin == "heldout":
+        raise RecipeError("held-out answers train nothing, so none is dropped; ask for dropped answers without heldout")
     node = grown.find(name)
     if origin is None:
         origin = "training" if dropped is not None or node.accounting.rollouts else "heldout"
     found = list(_of(grown, node, origin))
     if not found:
-        where = "its steps drew none" if origin == "training" else "its evaluation kept none"
-        raise RecipeError(f"{node.name} of lineage {grown.name} has no {origin} answers: {where}{_instead(origin)}")
+        drew_none = "its steps drew none; ask for its held-out answers"
+        where = drew_none if origin == "training" else "its evaluation kept none"
+        raise RecipeError(f"{node.name} of lineage {grown.name} has no {origin} answers: {where}")
     if dropped is not None:
         found = _dropped(node, found, dropped)
     sign = -1 if order == "best" else 1
     judged = [one for one in found if one.reward is not None]
     judged.sort(key=lambda one: (sign * (one.reward or 0.0), sha256(one.id.encode())))
     unjudged = [one for one in found if one.reward is None] if dropped is not None else []
-    return Rows([*judged, *unjudged][:count], kind=Sample)
+    return Records([*judged, *unjudged][:count], kind=SampledAnswer)
 
 
-def reasons(node: Generation) -> dict[str, int]:
-    """Return how many answers of a generation were dropped for each reason, the most frequent first."""
-    return dict(Counter(node.accounting.dropped).most_common())
-
-
-def every_sample(grown: Grown, node: Generation) -> Iterator[Sample]:
-    """Yield all answers of a generation's training steps, in the order they were drawn. Raises StoreCorrupt."""
-    yield from _of(grown, node, "training")
-
-
-def _instead(origin: Origin) -> str:
-    return "; ask for its held-out answers" if origin == "training" else ""
-
-
-def _dropped(node: Generation, found: list[Sample], wanted: str) -> list[Sample]:
+def _dropped(node: Generation, found: list[SampledAnswer], wanted: str) -> list[SampledAnswer]:
     kept = [one for one in found if one.dropped and wanted.casefold() in one.dropped.casefold()]
     if not kept:
-        known = "; ".join(f"{reason} ({count})" for reason, count in reasons(node).items()) or "none was dropped"
+        reasons = Counter(node.accounting.dropped).most_common()
+        known = "; ".join(f"{reason} ({count})" for reason, count in reasons) or "none was dropped"
         raise RecipeError(f"{node.name} dropped no answer for {wanted!r}; its reasons: {known}")
     return kept
 
 
-def _of(grown: Grown, node: Generation, origin: Origin) -> Iterator[Sample]:
+def _of(grown: Grown, node: Generation, origin: Origin) -> Iterator[SampledAnswer]:
     if origin == "training":
         for ref in node.steps.values():
             yield from of_artifact(grown, node, grown.store.artifact(ref), ROLLOUTS)
@@ -123,7 +116,7 @@ def _of(grown: Grown, node: Generation, origin: Origin) -> Iterator[Sample]:
 
 def of_artifact(
     grown: Grown, node: Generation, artifact: Artifact, file: str, *, only: tuple[str, ...] | None = None
-) -> Iterator[Sample]:
+) -> Iterator[SampledAnswer]:
     """Yield the answers in a table of a generation; `only`: those with these ids. Raises StoreCorrupt."""
     ids = None if only is None else ("rollout_id", only)
     verdicts = {row["rollout_id"]: row for row in tables.rows(artifact, "verdicts.parquet", tables.VERDICT, where=ids)}
@@ -141,8 +134,10 @@ def of_artifact(
         yield _sample(row, verdict, chosen, model=model_of[row["policy"]])
 
 
-def _sample(row: Mapping[str, Any], verdict: Mapping[str, Any], chosen: Mapping[str, Any], *, model: str) -> Sample:
-    return Sample(
+def _sample(
+    row: Mapping[str, Any], verdict: Mapping[str, Any], chosen: Mapping[str, Any], *, model: str
+) -> SampledAnswer:
+    return SampledAnswer(
         id=row["id"],
         task=row["task"],
         level=row["level"],

@@ -68,5 +68,23 @@ def differences(*values: Any, path: str = "") -> Iterator[tuple[str, tuple[str, 
         yield path, told
 
 
+def sections(settings: Any, kind: str) -> Iterator[dict[str, Any]]:
+    """Yield the sections of a stored recipe that have this `type`, wherever they are."""
+    match settings:
+        case dict():
+            if settings.get("type") == kind:
+                yield settings
+            for inner in settings.values():
+                yield from sections(inner, kind)
+        case list():
+            for inner in settings:
+                yield from sections(inner, kind)
+
+
+def plugins_of(settings: Any) -> list[str]:
+    """Return what a stored recipe's settings name of a user's own code: `module:function` or an entry point."""
+    return [section["uses"] for section in sections(settings, "plugin") if isinstance(section.get("uses"), str)]
+
+
 def _told(value: Any) -> str:
     return "" if value is _ABSENT else json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -14,20 +14,19 @@ would have gone otherwise, which `bootstrap rescore` finds.
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 from bootstrap.errors import RecipeError, StoreError
 from bootstrap.ids import StepRole
 from bootstrap.ledger_records import Generation
 from bootstrap.lineage import queries
 from bootstrap.lineage.questions.data_sets import LEAST_DIGITS, evaluated_on, files_of, is_hash, tasks_of, trained_on
-from bootstrap.lineage.questions.downstream import Node, Store
-from bootstrap.lineage.questions.grown import EDGES, Grown
+from bootstrap.lineage.questions.downstream import Node, Store, way
+from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.locate import INHERITED
-from bootstrap.lineage.questions.rows import Rows
+from bootstrap.lineage.questions.records import Records, check_choice
+from bootstrap.lineage.questions.words import Kind
 
-Kind = Literal["generation", "verifier", "dataset", "model"]
-KINDS: tuple[Kind, ...] = ("generation", "verifier", "dataset", "model")
 _OF_STEP = re.compile(r"(?:rollouts|training)-gen-(\d{1,9})-step-(\d{1,9})|replay-gen-(\d{1,9})")
 _PREFIXES = {"held-out ": "judged its held-out answers", "panel ": "judged its panel's task"}
 
@@ -55,7 +54,7 @@ class Taint:
     lineage: str
     subject: str
     kind: Kind
-    downstream: Rows[Tainted]
+    downstream: Records[Tainted]
     """Nearest first, within a distance in the ledgers' order; without the subject itself."""
     clean: tuple[str, ...]
     """The lineage's generations that it does not reach."""
@@ -71,10 +70,13 @@ class Taint:
 def taint(grown: Grown, subject: str, *, kind: Kind | None = None) -> Taint:
     """Return everything downstream of a subject; `kind`: what it names, needed where a name has several meanings.
 
-    Raises RecipeError for a subject that the lineage does not know or that has several meanings; StoreCorrupt.
+    Raises RecipeError for an unknown kind, a subject that the lineage does not know or that has several meanings;
+    StoreCorrupt.
     """
     entries = grown.entries
     grown.find("last")
+    if kind is not None:
+        check_choice(kind, "kind", get_args(Kind))
     # A fork's origin has data sets of steps under the same names, which are others.
     line, unsearched = ([grown], ()) if _OF_STEP.fullmatch(subject) else _line(grown)
     meanings: dict[Kind, Callable[[Grown, str], dict[int, list[str]]]] = {
@@ -129,7 +131,7 @@ def _line(grown: Grown) -> tuple[list[Grown], tuple[str, ...]]:
 
 def _downstream(
     grown: Grown, own: int | None, direct: Mapping[Node, Sequence[str]]
-) -> tuple[Rows[Tainted], tuple[str, ...]]:
+) -> tuple[Records[Tainted], tuple[str, ...]]:
     """Return what is reached from the generations touched at once, and the lineages that cannot be read."""
     store = Store(grown)
     distances = store.distances(dict.fromkeys(direct, 1) if own is None else {(grown.name, own): 0})
@@ -139,7 +141,7 @@ def _downstream(
         if distance
     ]
     found.sort(key=lambda row: (row.distance, row.lineage != grown.name, row.lineage, row.number))
-    return Rows(found, kind=Tainted), tuple(sorted(store.unread))
+    return Records(found, kind=Tainted), tuple(sorted(store.unread))
 
 
 def _tainted(store: Store, node: Node, distance: int, via: Sequence[str]) -> Tainted:
@@ -180,8 +182,8 @@ def _verifier(grown: Grown, subject: str) -> dict[int, list[str]]:
 def _dataset(grown: Grown, subject: str) -> dict[int, list[str]]:
     if (named := _OF_STEP.fullmatch(subject)) is not None:
         number = int(named[1] or named[3])
-        way = _drawn(grown.outlines[number].generation, named[2]) if number < len(grown.entries) else ""
-        return {number: [way]} if way else {}
+        drawn = _drawn(grown.outlines[number].generation, named[2]) if number < len(grown.entries) else ""
+        return {number: [drawn]} if drawn else {}
     touched: dict[int, list[str]] = {}
     for entry in grown.entries:
         node = entry.generation
@@ -205,8 +207,7 @@ def _model(grown: Grown, subject: str) -> dict[int, list[str]]:
     for entry in grown.outlines:
         for edge in entry.generation.edges:
             if edge.generation is None and (edge.external == subject or is_hash(edge.fingerprint, subject)):
-                way = f"{EDGES.get(edge.role, edge.role)} {queries.source(edge)}"
-                touched.setdefault(entry.generation.number, []).append(way)
+                touched.setdefault(entry.generation.number, []).append(way(edge))
     return touched
 
 

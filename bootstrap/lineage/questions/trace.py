@@ -11,7 +11,6 @@ Forks in the same store that inherited the sample are searched too. Left out: lo
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,17 +22,17 @@ from bootstrap.lineage import queries
 from bootstrap.lineage.questions import tables
 from bootstrap.lineage.questions.grown import Grown, forks_of
 from bootstrap.lineage.questions.locate import Place, inherited_answers, locate
-from bootstrap.lineage.questions.rows import Rows
-from bootstrap.lineage.questions.sampled import Sample, of_artifact
+from bootstrap.lineage.questions.records import Records
+from bootstrap.lineage.questions.sampled import SampledAnswer, of_artifact
 from bootstrap.store.artifacts import Artifact
-from bootstrap.store.uses import uses
+from bootstrap.store.uses import SourceUse, uses
 
 PROMPT = re.compile(r"[0-9a-f]{16}")
 _DETAILS: tables.Columns = {"id": "", "prompt_id": "", "seed": 0, "sample_index": 0, "prompt_tokens": (), "tokens": ()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trained:
+class SampleUse:
     """One stream of one step in which a generation was trained on the sample."""
 
     lineage: str
@@ -81,13 +80,13 @@ class Trace:
     """Of this sample alone."""
     num_tokens: int | None
     """Tokens of the answer, its end included."""
-    made: Sample | None
+    made: SampledAnswer | None
     """Prompt, answer, verdict, use; None for a reference."""
     prompt: str
     answer: str | None
     """None for a reference, whose answer is the task's own."""
-    group: Rows[Groupmate]
-    trained: Rows[Trained]
+    group: Records[Groupmate]
+    trained: Records[SampleUse]
     unread: tuple[str, ...]
     """Lineages of the store that could not be searched."""
 
@@ -132,8 +131,8 @@ def _made(grown: Grown, sample: str, place: Place) -> Trace:
         made=made,
         prompt=made.prompt,
         answer=made.answer,
-        group=Rows(_group(artifact, place.file, sample), kind=Groupmate),
-        trained=Rows(trained, kind=Trained),
+        group=Records(_group(artifact, place.file, sample), kind=Groupmate),
+        trained=Records(trained, kind=SampleUse),
         unread=unread,
     )
 
@@ -151,29 +150,32 @@ def _group(artifact: Artifact, file: str, sample: str) -> Iterator[Groupmate]:
             yield Groupmate(id=row["id"], answer=row["text"], status=verdict["status"], reward=verdict["reward"])
 
 
-def _trained(grown: Grown, sample: str) -> tuple[list[Trained], tuple[str, ...]]:
+def _trained(grown: Grown, sample: str) -> tuple[list[SampleUse], tuple[str, ...]]:
     """Return who was trained on a sample, in this lineage and in its forks, and the lineages that cannot be read."""
-    found, unread = list[Trained](), list[str]()
+    found, unread = list[SampleUse](), list[str]()
     waiting = [(grown, sample)]
     while waiting:
         lineage, source = waiting.pop(0)
         for use in uses(lineage.store, lineage.entries, source):
-            node = lineage.entries[use.generation].generation
-            found.append(
-                Trained(
-                    lineage=lineage.name,
-                    generation=node.name,
-                    outcome=node.outcome.value,
-                    step=use.step,
-                    stream=use.stream,
-                    count=use.count,
-                    replayed=RolloutId.parse(source).contributor != node.number or lineage is not grown,
-                )
-            )
+            is_own = lineage is grown and RolloutId.parse(source).contributor == use.generation
+            found.append(_use(lineage, use, replayed=not is_own))
         forks = forks_of(lineage)
         unread += forks.unread
         waiting += [(fork, lineage.inherited_id(source)) for fork, _ in forks.found]
     return found, tuple(sorted(set(unread)))
+
+
+def _use(grown: Grown, use: SourceUse, *, replayed: bool) -> SampleUse:
+    node = grown.entries[use.generation].generation
+    return SampleUse(
+        lineage=grown.name,
+        generation=node.name,
+        outcome=node.outcome.value,
+        step=use.step,
+        stream=use.stream,
+        count=use.count,
+        replayed=replayed,
+    )
 
 
 def _inherited(grown: Grown, sample: str) -> Trace | None:
@@ -206,8 +208,8 @@ def _inherited(grown: Grown, sample: str) -> Trace | None:
         made=None,
         prompt=kept[0]["prompt_text"],
         answer=kept[0]["completion_text"],
-        group=Rows(kind=Groupmate),
-        trained=Rows(trained, kind=Trained),
+        group=Records(kind=Groupmate),
+        trained=Records(trained, kind=SampleUse),
         unread=unread,
     )
 
@@ -235,22 +237,8 @@ def _reference(grown: Grown, prompt: str) -> Trace:
         made=None,
         prompt=table[0]["prompt"] if table else "",
         answer=None,
-        group=Rows(kind=Groupmate),
-        trained=Rows(
-            (
-                Trained(
-                    lineage=grown.name,
-                    generation=f"gen-{use.generation}",
-                    outcome=grown.entries[use.generation].generation.outcome.value,
-                    step=use.step,
-                    stream=use.stream,
-                    count=use.count,
-                    replayed=False,
-                )
-                for use in shown
-            ),
-            kind=Trained,
-        ),
+        group=Records(kind=Groupmate),
+        trained=Records((_use(grown, use, replayed=False) for use in shown), kind=SampleUse),
         unread=(),
     )
 
@@ -278,7 +266,7 @@ def _unknown(grown: Grown, sample: str) -> RecipeError:
 
 def _drawn(node: Generation) -> str:
     """Return in words which answers the steps of a generation drew."""
-    counts = Counter(node.accounting.model_dump(include={"prompts_drawn", "rollouts"}))
-    if not counts["rollouts"]:
+    found = node.accounting
+    if not found.rollouts:
         return f"the steps of {node.name} drew no answers"
-    return f"the steps of {node.name} drew {counts['rollouts']} answers to {counts['prompts_drawn']} prompts"
+    return f"the steps of {node.name} drew {found.rollouts} answers to {found.prompts_drawn} prompts"

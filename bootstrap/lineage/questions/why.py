@@ -11,7 +11,7 @@ from bootstrap.ledger_records import Generation, GenerationOutcome, LevelTest
 from bootstrap.levels import level_range
 from bootstrap.lineage import queries, text
 from bootstrap.lineage.questions.grown import Grown
-from bootstrap.lineage.questions.rows import Rows
+from bootstrap.lineage.questions.records import Records
 
 ENDS = 4
 """Champions that a sentence names at either end of a long line."""
@@ -72,8 +72,8 @@ class Decided:
     frontier: int
     guards: tuple[str, ...]
     """The bounds that it broke."""
-    tests: Rows[GateTest]
-    rivals: Rows[Rival]
+    tests: Records[GateTest]
+    rivals: Records[Rival]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,9 +87,9 @@ class Why:
     reigns: tuple[tuple[int, int], ...]
     """Runs of generations after which it was champion, as (first, last)."""
     sentence: str
-    chain: Rows[Decided]
+    chain: Records[Decided]
     """Generation 0 first, the generation itself last."""
-    challengers: Rows[Rival]
+    challengers: Records[Rival]
     """Later generations that were compared with it and did not take its place."""
 
 
@@ -108,7 +108,7 @@ def why(grown: Grown, name: str = "champion") -> Why:
     for one in generations:
         if one.number not in on_chain and one.champion != one.number:
             rivals.setdefault(queries.compared_with(one), []).append(one)
-    links = Rows((_decided(one, rivals) for one in chain), kind=Decided)
+    links = Records((_decided(one, rivals) for one in chain), kind=Decided)
     challengers = _rivals(rivals.get(node.number, ()))
     return Why(
         lineage=grown.name,
@@ -151,7 +151,7 @@ def _decided(node: Generation, rivals: Mapping[int | None, Sequence[Generation]]
         p_value=None if test is None else test.p_value,
         frontier=node.report.frontier,
         guards=tuple(map(str, node.diagnostics.findings)),
-        tests=Rows((_test(node, kind, one) for kind, one in queries.gate_tests(decision)), kind=GateTest),
+        tests=Records((_test(node, kind, one) for kind, one in queries.gate_tests(decision)), kind=GateTest),
         rivals=_rivals(() if before is None else rivals.get(before, ()), until=node.number),
     )
 
@@ -175,9 +175,9 @@ def _test(node: Generation, kind: str, test: LevelTest) -> GateTest:
     )
 
 
-def _rivals(compared: Sequence[Generation], *, until: int | None = None) -> Rows[Rival]:
+def _rivals(compared: Sequence[Generation], *, until: int | None = None) -> Records[Rival]:
     """Return those of some generations that came before generation `until`; None takes all."""
-    return Rows(
+    return Records(
         (
             Rival(name=one.name, outcome=one.outcome.value, reason=one.decision.reason)
             for one in compared
@@ -218,7 +218,9 @@ def _sentence(
     if node.decision.promoted:
         return f"{name} passed the gate and did not become champion: {last.reason}"
     test, reason = node.decision.improvement, last.reason.removeprefix("rejected: ")
-    if test is None:
-        return f"{name} was rejected: {reason}"
-    shares = f"{text.percent(test.champion)} -> {text.percent(test.candidate)}"
-    return f"{name} was rejected against {last.compared_with} ({level_range(test.levels)} {shares}): {reason}"
+    against = "" if last.compared_with is None else f" against {last.compared_with}"
+    # A reason that speaks of the target levels gives their shares.
+    if test is not None and test.passed:
+        shares = f"{text.percent(test.champion)} -> {text.percent(test.candidate)}"
+        against += f" ({level_range(test.levels)} {shares})"
+    return f"{name} was rejected{against}: {reason}"

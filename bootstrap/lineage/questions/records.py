@@ -1,6 +1,6 @@
-"""Rows of an answer: a tuple of frozen records that becomes an Arrow table or a pandas frame on request."""
+"""Records of an answer: a tuple of frozen dataclasses that becomes an Arrow table or a pandas frame on request."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -20,7 +20,7 @@ class IsRecord(Protocol):
 R = TypeVar("R", bound=IsRecord)
 
 
-class Rows(tuple[R, ...], Generic[R]):
+class Records(tuple[R, ...], Generic[R]):
     """Records of one kind, in order."""
 
     kind: type[R] | None
@@ -48,8 +48,16 @@ class Rows(tuple[R, ...], Generic[R]):
         try:
             import pandas as pd
         except ImportError:
-            raise RecipeError("to_pandas needs pandas: pip install pandas, or use to_arrow") from None
+            raise RecipeError(
+                "to_pandas needs pandas: pip install 'bootstrap-lm[pandas]', or use to_arrow or to_dicts"
+            ) from None
         return pd.DataFrame(self.to_dicts(), columns=[field.name for field in fields(self.kind)] if self.kind else None)
+
+
+def check_choice(value: object, name: str, choices: Sequence[str]) -> None:
+    """Raise RecipeError where an argument is none of the words that it may be."""
+    if value not in choices:
+        raise RecipeError(f"{name} {value!r} is unknown; use {' or '.join(map(repr, choices))}")
 
 
 def to_dict(record: IsRecord) -> dict[str, Any]:
