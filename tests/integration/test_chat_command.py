@@ -156,6 +156,8 @@ class Typing:
             stderr=theirs,
             env={**os.environ, "TERM": "dumb"},
             start_new_session=True,
+            # A test suite started in the background ignores Ctrl-C, and its children would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(theirs)
         self.text = ""

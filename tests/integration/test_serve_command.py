@@ -42,7 +42,12 @@ def test_the_server_gives_the_recorded_answers_and_ends_with_ctrl_c(store: Linea
     log = tmp_path / "out.txt"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [*command, "--store", str(store.root.parent)], stdout=output, stderr=subprocess.STDOUT, env=environment
+            [*command, "--store", str(store.root.parent)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            # A test suite started in the background ignores Ctrl-C, and its children would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         deadline = time.monotonic() + START_SECONDS
