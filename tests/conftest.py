@@ -190,6 +190,12 @@ def stuck_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     over.set()
 
 
+@pytest.fixture(autouse=True)
+def _width_of_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tables be as wide as they are in a file, however wide the terminal is that the tests run on."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def own_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trust every plug-in, as a recipe file of a person's own does."""

@@ -74,6 +74,8 @@ class Publisher:
         self.output = ""
         self.behind = False
         """Whether something was committed after the last publication began."""
+        self.failed = False
+        """Whether the last publication failed; what it left undone the next one does."""
         self.warned = False
 
     def __enter__(self) -> Self:
@@ -93,17 +95,17 @@ class Publisher:
         """Publish the rest and wait for it; return whether MLflow is up to date. Warns at most once a run."""
         deadline = time.monotonic() + self.wait_seconds
         complete = self._wait(deadline)
-        if complete and (self.behind or not (self.warned or self.is_whole())):
+        if complete and (self.behind or not (self.failed or self.is_whole())):
             # Nobody is left to give precedence to.
             self._start(self.command)
             complete = self._wait(deadline)
         if not complete:
             self._stop()
             self._warn(f"it took longer than {self.wait_seconds:g} seconds")
-        return complete and not self.warned
+        return complete and not self.failed
 
     def _start(self, command: Sequence[str]) -> None:
-        self.behind = False
+        self.behind = self.failed = False
         # A session of its own: Ctrl-C on the terminal reaches the run, which then stops its child itself.
         self.process = subprocess.Popen(
             command,
@@ -127,7 +129,8 @@ class Publisher:
             return True
         if self.reader.is_alive():
             return False
-        if self.process.returncode:
+        self.failed = self.process.returncode != 0
+        if self.failed:
             lines = [line for line in self.output.splitlines() if line.strip()]
             said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")] or lines[-1:]
             self._warn(redact(said[0]) if said else f"the publishing process ended with code {self.process.returncode}")

@@ -230,7 +230,7 @@ class Receipts(Mapping[int, Receipt]):
         return found if run in (None, found.lineage_run_id) and schema in (None, found.shown_as) else None
 
 
-class Models(Mapping[int, str]):
+class ModelIds(Mapping[int, str]):
     """MLflow's model ids of published generations, by number."""
 
     def __init__(self, receipts: Mapping[int, Receipt]) -> None:

@@ -49,7 +49,7 @@ from bootstrap.lineage import (
 from bootstrap.lineage.connection import active_experiment, connected
 from bootstrap.lineage.datasets import Data
 from bootstrap.lineage.live import adopt, look_up
-from bootstrap.lineage.outbox import Models, Outbox, Receipt
+from bootstrap.lineage.outbox import ModelIds, Outbox, Receipt
 from bootstrap.lineage.pages import Pages
 from bootstrap.lineage.reach import check_reachable
 from bootstrap.lineage.registry import Registry
@@ -246,7 +246,7 @@ class _Publisher:
     @property
     def models(self) -> Mapping[int, str]:
         """MLflow's model ids of the generations published so far, by number."""
-        return Models(self.receipts)
+        return ModelIds(self.receipts)
 
     # The lineage: experiment, its run.
 

@@ -109,6 +109,7 @@ def _answers(
             policy=checkpoint.fingerprint,
         )
         rows += outcomes(rollouts, judge(context, rollouts, prompts, meter=meter, verifier=context.eval_verifier))
+    context.pool.prove(checkpoint.fingerprint)
     context.observe(Event(generation=number, stage="final", done=len(by_level), total=len(by_level)))
     return unrepeated(rows)
 

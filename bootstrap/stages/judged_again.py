@@ -53,8 +53,8 @@ def accuracy_jump(context: Context, entries: Sequence[Entry], plan: Plan) -> flo
 
 def changed_verdicts(
     context: Context, plan: Plan, artifact: Artifact
-) -> Iterator[tuple[VerifierSettings, Verifier, float]]:
-    """Yield each verifier that judged in an artifact, with the share of its verdicts there that are others now.
+) -> Iterator[tuple[VerifierSettings, Verifier, int, int]]:
+    """Yield each verifier that judged in an artifact, with its verdicts there that are others now, and those compared.
 
     Nothing for an artifact that this process has made from beginning to end.
     """
@@ -81,15 +81,15 @@ def changed_verdicts(
         settings, verifier, task = judges[name]
         if _judges_alone(settings, verifier):
             drawn = rng.sample(own, min(AT_MOST, len(own)))
-            yield settings, verifier, _share(drawn, verifier, task)
+            yield settings, verifier, *_changed(drawn, verifier, task)
 
 
-def _share(pairs: Sequence[tuple[Rollout, Verdict]], verifier: Verifier, task: Task) -> float:
+def _changed(pairs: Sequence[tuple[Rollout, Verdict]], verifier: Verifier, task: Task) -> tuple[int, int]:
     references = {rollout.prompt_id: task.reference(_prompt(rollout)) for rollout, _ in pairs}
     again = score([rollout for rollout, _ in pairs], references, verifier=verifier, max_unverifiable=1.0)
     both = [(then.status, now.status) for (_, then), now in zip(pairs, again, strict=True)]
     both = [pair for pair in both if Status.UNVERIFIABLE not in pair]
-    return sum(then is not now for then, now in both) / len(both) if both else 0.0
+    return sum(then is not now for then, now in both), len(both)
 
 
 def _judges_alone(settings: VerifierSettings, verifier: Verifier) -> bool:

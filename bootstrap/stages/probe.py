@@ -4,8 +4,10 @@
 
 A verifier is proven when it is opened (`verifiers.py`), and its state may turn afterwards: a server that answers
 another way, a plug-in's counter, a process that ran out of something. So the same objects, with the processes behind
-them, are asked once more before what they judged is committed. A verifier that computes may misjudge nothing; one that
-asks a model, or is a plug-in, may misjudge up to `TOLERATED` of the answers, since other prompts come each time.
+them, are asked once more before what they judged is committed. A verifier that computes may misjudge no right and no
+hostile answer; of a task's wrong ones up to `TOLERATED_WRONG`, since what a task calls wrong may be right enough to it,
+as a number within its tolerance. One that asks a model, or is a plug-in, may misjudge up to `TOLERATED` of all answers,
+since other prompts come each time. An answer that it cannot judge is not misjudged.
 
 Verdicts that a killed run left were never vouched for by its verifiers, so a share of them is judged again
 (`judged_again.py`).
@@ -46,8 +48,12 @@ COSTLY = "a power tower"
 """The hostile answer that does so by the time that it takes."""
 TOLERATED = 0.1
 """Share of answers that a verifier which is not a function of the answer may misjudge."""
+TOLERATED_WRONG = 0.25
+"""Share of a task's wrong answers that one which is may take for right; a verifier that has turned takes them all."""
 CHANGED = 0.02
 """Share of stored verdicts that may be others: of a program at its limit of time, as few as these."""
+LEAST_CHANGED = 3
+"""Stored verdicts that are others, below which nothing is concluded from them."""
 JUDGED = ("step", "evaluate", "diagnostics")
 """Kinds of artifacts that hold verdicts."""
 
@@ -85,24 +91,26 @@ def probe_again(context: Context, plan: Plan, judged: Iterable[Artifact], *, met
         for flops in context.models.take_compute().flops.values():
             meter.note("num_probe_flops", flops)
         if fault:
-            raise _drift(context, plan, verifier, f"fails the probe before its commit: {fault}")
+            raise _drift(context, plan, settings, verifier, f"fails the probe before its commit: {fault}")
     for artifact in judged:
-        for settings, verifier, share in changed_verdicts(context, plan, artifact):
-            if share > max(tolerated(settings), CHANGED):
+        for settings, verifier, changed, judged_again in changed_verdicts(context, plan, artifact):
+            if changed >= LEAST_CHANGED and changed > max(tolerated(settings), CHANGED) * judged_again:
                 raise _drift(
                     context,
                     plan,
+                    settings,
                     verifier,
-                    f"judges {share:.1%} of the verdicts that an earlier run left otherwise than that run did",
+                    f"judges {changed} of {judged_again} verdicts that an earlier run left otherwise than that run did",
                 )
 
 
-def _drift(context: Context, plan: Plan, verifier: Verifier, finding: str) -> VerifierDrift:
-    """Throw away the verdicts of the generation in progress, with the replies of judges, and return the error."""
+def _drift(context: Context, plan: Plan, settings: VerifierSettings, verifier: Verifier, finding: str) -> VerifierDrift:
+    """Throw away the verdicts of the generation in progress, with a judge's replies, and return the error."""
     store = context.store
     store.clear_work()
     store.discard_uncommitted(JUDGED)
-    store.forget(REPLIES)
+    if tolerated(settings):
+        store.forget(REPLIES)
     return VerifierDrift(
         f"verifier {verifier.name} {verifier.version} has judged generation {plan.number} and {finding}. The "
         "generation is not committed, and its verdicts are thrown away. Mend what the verifier depends on (its server, "
@@ -112,7 +120,7 @@ def _drift(context: Context, plan: Plan, verifier: Verifier, finding: str) -> Ve
 
 def _probe(settings: VerifierSettings, verifier: Verifier, task: Task, *, seed: int) -> tuple[str, int]:
     """Return what a verifier misjudged, empty for nothing or what is tolerated, and the number of answers."""
-    misjudged, probed = list[str](), 0
+    misjudged, wrong, probed, num_wrong = list[str](), list[str](), 0, 0
     for part in task.parts if task.settings.part_names is not None else ("",):
         one = part_of(verifier, part)
         if one.judges in ("form", "nothing"):
@@ -120,7 +128,11 @@ def _probe(settings: VerifierSettings, verifier: Verifier, task: Task, *, seed: 
         trials = list(_trials(_cases(task, part, seed=seed)))
         found = list(zip(trials, _judged(one, trials), strict=True))
         probed += len(trials)
-        misjudged += _misjudged(found)
+        misjudged += _misjudged([pair for pair in found if pair[0].kind != "wrong"])
+        num_wrong += sum(trial.kind == "wrong" for trial in trials)
+        wrong += _taken(found)
+    if tolerated(settings) or len(wrong) > TOLERATED_WRONG * num_wrong:
+        misjudged += wrong
     if len(misjudged) > tolerated(settings) * probed:
         return f"{misjudged[0]} ({len(misjudged)} of {probed} answers are misjudged)", probed
     return "", probed
@@ -173,21 +185,37 @@ def _judged(verifier: Verifier, trials: Sequence[_Trial]) -> list[Judgement]:
 
 
 def _misjudged(found: Sequence[tuple[_Trial, Judgement]]) -> list[str]:
-    """Return the misjudged answers in words; a hostile one only where all of its kind are taken for right."""
-    rewards = {id(trial.case): judgement.reward for trial, judgement in found if trial.kind == "right"}
-    told, hostile_ones = list[str](), dict[str, list[str]]()
+    """Return misjudged right answers in words, and a hostile one where all of its kind are taken for right."""
+    rewards, told, hostile_ones = _rewards(found), list[str](), dict[str, list[str]]()
     for trial, judgement in found:
-        verdict = f"{judgement.status} ({printable(judgement.reason)})"
-        earned, right = judgement.reward, rewards[id(trial.case)]
-        paid = earned is not None and right is not None and earned >= right
         if trial.kind == "right":
-            if judgement.status is not Status.PASS:
-                told.append(f"the right answer {printable(trial.text)!r} got {verdict}")
-        elif trial.kind == "wrong":
-            if judgement.status is not Status.FAIL or paid:
-                told.append(f"the wrong answer {printable(trial.text)!r} got {verdict}, reward {earned}")
-        else:
-            taken = judgement.status is Status.PASS or paid
-            sentence = f"a hostile answer ({trial.kind}) got {verdict}, reward {earned}"
+            if judgement.status is Status.FAIL:
+                told.append(f"the right answer {printable(trial.text)!r} got {_verdict(judgement)}")
+        elif trial.kind != "wrong":
+            taken = judgement.status is Status.PASS or _is_paid(judgement, rewards[id(trial.case)])
+            sentence = f"a hostile answer ({trial.kind}) got {_verdict(judgement)}, reward {judgement.reward}"
             hostile_ones.setdefault(trial.kind, []).append(sentence if taken else "")
     return [*told, *(kind[0] for kind in hostile_ones.values() if all(kind))]
+
+
+def _taken(found: Sequence[tuple[_Trial, Judgement]]) -> list[str]:
+    """Return the wrong answers that are taken for right, or paid as if they were, in words."""
+    rewards = _rewards(found)
+    return [
+        f"the wrong answer {printable(trial.text)!r} got {_verdict(judgement)}, reward {judgement.reward}"
+        for trial, judgement in found
+        if trial.kind == "wrong" and (judgement.status is Status.PASS or _is_paid(judgement, rewards[id(trial.case)]))
+    ]
+
+
+def _rewards(found: Sequence[tuple[_Trial, Judgement]]) -> dict[int, float | None]:
+    """Return the reward of each case's right answer, by the case's identity."""
+    return {id(trial.case): judgement.reward for trial, judgement in found if trial.kind == "right"}
+
+
+def _is_paid(judgement: Judgement, right: float | None) -> bool:
+    return judgement.reward is not None and right is not None and judgement.reward >= right
+
+
+def _verdict(judgement: Judgement) -> str:
+    return f"{judgement.status} ({printable(judgement.reason)})"

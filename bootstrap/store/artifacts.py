@@ -63,6 +63,14 @@ class Artifact:
         Raises StoreCorrupt if the file is missing or differs from the manifest, WeightsFreed if it was freed, KeyError
         for a name not in the manifest.
         """
+        data = self.content(name)
+        if name.endswith(".json"):
+            # Whatever reads it next may recurse.
+            self._parsed(name, data)
+        return data
+
+    def content(self, name: str) -> bytes:
+        """Return what `read` does, also of a `.json` file that another program may have written as it likes."""
         name = self._stored(name)
         most = MAX_DOCUMENT_BYTES if name.endswith(".json") else MAX_BYTES
         with self.opened() as folder:
@@ -70,9 +78,6 @@ class Artifact:
         if data is None:
             raise _missing(self.path / name, f"{self.files[name][1]} bytes")
         self._check(name, sha256(data), len(data))
-        if name.endswith(".json"):
-            # Whatever reads it next may recurse.
-            self._parsed(name, data)
         return data
 
     def json(self, name: str) -> Any:

@@ -7,11 +7,12 @@ the edge, so that `taint` finds it, whatever the folder is called. Left out: pro
 store gives: the file may be anybody's.
 """
 
-import json
 import re
 from pathlib import Path
 
 from bootstrap.canonical import json_file
+from bootstrap.errors import StoreError
+from bootstrap.reading import named_folder, parsed
 from bootstrap.store.ledger import Entry
 
 FILE = "generation.json"
@@ -32,10 +33,10 @@ def record_of(folder: Path, *, fingerprint: str) -> str | None:
     `fingerprint`: of the weights that were read there.
     """
     try:
-        with (folder / FILE).open("rb") as file:
-            found = json.loads(file.read(_MOST_BYTES))
+        with named_folder(folder) as place:
+            found = parsed(place.read(FILE, most=_MOST_BYTES))
         named, record = found["fingerprint"], found["record"]
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+    except (StoreError, ValueError, TypeError, LookupError):
         # No such file, or another program's.
         return None
     return record if named == fingerprint and isinstance(record, str) and _HASH.fullmatch(record) else None

@@ -47,7 +47,7 @@ def pretrained_of(artifact: Artifact) -> Pretrained | None:
 
     Raises StoreCorrupt if the file differs from its hash.
     """
-    found = _facts({IMPORT: artifact.read(IMPORT)}) if IMPORT in artifact.files else None
+    found = _facts({IMPORT: artifact.content(IMPORT)}) if IMPORT in artifact.files else None
     if found is None:
         return None
     source, licence = found["source"], found["licence"]

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from support import tiny
 
+from bootstrap import plugins
 from bootstrap.cli.fork import fork_lineage
 from bootstrap.cli.remembered import FILE_NAME, remember_recipe
 from bootstrap.config.load import load_recipe
@@ -88,7 +89,8 @@ def draws(root: Path, entries: list[Entry]) -> list[str]:
 def grown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path, list[Entry]]:
     folder = tmp_path_factory.mktemp("epochs")
     recipe = on_a_file(folder, RL, REJECTION, PLUGIN, count=2)
-    return recipe, folder / "l", tiny.grow(recipe, folder / "l")
+    with plugins.trusting_only([PLUGIN["uses"]]):
+        return recipe, folder / "l", tiny.grow(recipe, folder / "l")
 
 
 def test_no_prompt_comes_again_before_all_have_been_drawn_in_whichever_generation_and_step(grown) -> None:

@@ -330,7 +330,7 @@ def test_a_name_that_reads_like_a_number_is_a_name(store):
         ("tiny@7", "new", (), "no generation is called '7'"),
         ("tiny@0", "tiny", (), "choose another name"),
         ("tiny@0", "../new", (), "cannot name a lineage"),
-        ("tiny@0", "New Name", (), "must be of the form"),
+        ("tiny@0", "New Name", (), "cannot name a lineage"),
         ("tiny@0", "me@home", (), "cannot name a lineage"),
         ("tiny@0", "new", ("tracking.experiment=mine",), "give this to `bootstrap run`"),
         ("tiny@0", "new", ("tracking={uri: null}",), "remembers no tracking settings"),

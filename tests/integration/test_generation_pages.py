@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Trace
 from mlflow.exceptions import MlflowException
 from mlflow.tracing.client import TracingClient
+from mlflow.tracking._model_registry.client import ModelRegistryClient
 from support import lineage_factory
 from support.lineage_factory import PROMOTED, RECIPE, REJECTED, build, grow
 
@@ -139,14 +140,14 @@ def test_one_more_generation_rewrites_the_notes_of_its_relatives_alone(
     own: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
-    real = MlflowClient.update_model_version
+    real = ModelRegistryClient.update_model_version
 
-    def counted(self: MlflowClient, name: str, version: str, description: str) -> Any:
+    def counted(self: ModelRegistryClient, name: str, version: str, description: str) -> Any:
         written.append(version)
         return real(self, name, version, description)
 
     grow(LineageStore(own.root), outcome=REJECTED)
-    monkeypatch.setattr(MlflowClient, "update_model_version", counted)
+    monkeypatch.setattr(ModelRegistryClient, "update_model_version", counted)
     own.put()
     assert sorted(written) == sorted(own.receipts[number].version for number in (3, 4))
 

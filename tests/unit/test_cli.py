@@ -452,7 +452,7 @@ def test_wrong_input_ends_in_one_error_with_the_remedy(
 
 def test_one_of_several_lineages_must_be_chosen(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lineage_factory.build(store / "second", plan=(), name="second")
-    assert "--lineage: addition, second" in refusal(capsys, "show", "champion", code=3)
+    assert "several lineages: addition, second" in refusal(capsys, "show", "champion", code=3)
 
 
 def test_an_empty_store_says_how_to_begin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
