@@ -48,18 +48,16 @@ def main() -> int:
             outcomes.append((kind, name, outcome))
             if given.verbose:
                 print(outcome.ending.text, file=sys.stderr, flush=True)
-    Console(width=170).print(_table(outcomes))
+    Console(width=120).print(_table(outcomes))
     return 0 if all(outcome.kind in ("survived", "refused") for *_, outcome in outcomes) else 1
 
 
 def _table(outcomes: list[tuple[str, str, Outcome]]) -> Table:
-    table = Table("of", "fault", "outcome", "exit", "lost, s", "equal", "said", box=None)
+    table = Table("of", "fault", "outcome", "exit", "lost, s", "equal", box=None)
     for kind, name, outcome in outcomes:
         lost = "" if outcome.lost is None else f"{outcome.lost:.1f}"
         equal = {None: "", True: "yes", False: "NO"}[outcome.is_equal]
-        said = outcome.ending.told
-        told = said if len(said) <= 80 else said[:79] + "…"
-        table.add_row(kind, name, outcome.kind, str(outcome.ending.code), lost, equal, told)
+        table.add_row(kind, name, outcome.kind, str(outcome.ending.code), lost, equal)
     return table
 
 

@@ -52,7 +52,7 @@ def _killed_often(scene: Scene) -> Outcome:
         driver.wait_for(lambda: (store / LINEAGE / LOCK_NAME).exists())
         time.sleep(generator.uniform(0.0, 4.0))
         if driver.process.poll() is None:
-            lost += unsaved_seconds(store)
+            lost = max(lost, unsaved_seconds(store))
         ending = driver.end(signal.SIGKILL)
     return scene.resumed(store, ending, lost=lost)
 

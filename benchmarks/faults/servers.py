@@ -71,11 +71,12 @@ def _served(scene: Scene, give: tuple[float, int, str, bytes]) -> Outcome:
         return _outlived(scene, address)
 
 
-def _outlived(scene: Scene, uri: str, store: Path | None = None) -> Outcome:
-    """Grow with such a server; then sync to a sound one."""
+def _outlived(scene: Scene, uri: str, store: Path | None = None, *, mend: Callable[[], None] = lambda: None) -> Outcome:
+    """Grow with such a server; then mend what was wrong, and sync to a sound one."""
     store = scene.store("served") if store is None else store
     quiet = scene.grow(scene.store("quiet"), MLFLOW_TRACKING_URI=NOWHERE)
     ending = scene.grow(store, MLFLOW_TRACKING_URI=uri)
+    mend()
     return _judged(scene, store, ending, quiet)
 
 
@@ -108,5 +109,6 @@ def _locked(scene: Scene) -> Outcome:
 def _no_folder(scene: Scene) -> Outcome:
     store = scene.store("unwritable")
     store.mkdir()
-    (store / "mlflow-artifacts").write_text("not a folder")
-    return _outlived(scene, f"sqlite:///{store}/mlflow.db", store)
+    in_the_way = store / "mlflow-artifacts"
+    in_the_way.write_text("not a folder")
+    return _outlived(scene, f"sqlite:///{store}/mlflow.db", store, mend=in_the_way.unlink)

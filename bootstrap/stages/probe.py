@@ -132,7 +132,7 @@ def _probe(settings: VerifierSettings, verifier: Verifier, task: Task, *, seed: 
         num_wrong += sum(trial.kind == "wrong" for trial in trials)
         wrong += _taken(found)
     if tolerated(settings) or len(wrong) > TOLERATED_WRONG * num_wrong:
-        misjudged += wrong
+        misjudged = [*wrong, *misjudged]
     if len(misjudged) > tolerated(settings) * probed:
         return f"{misjudged[0]} ({len(misjudged)} of {probed} answers are misjudged)", probed
     return "", probed

@@ -5,9 +5,9 @@
     rl, ce, kl, value loss   at most `loss` times its median
     log-probabilities        sampling and training differ by at most `logprobs` nats a token in any rollout
 
-Medians below 1 count as 1: a model that has mastered its task has gradients of 1e-4 between ordinary ones. A median
-takes `FEWEST` values; once they are there, the first ones are compared with it too. Left out: a gradient that is not
-finite, which no worker applies (`learner.py`), and what follows from a breach (`stages/step.py`).
+Medians below 1 count as 1: a model that has mastered its task has gradients of 1e-4 between ordinary ones. The first
+`FEWEST` values have no median and are compared with 1. Left out: a gradient that is not finite, which no worker applies
+(`learner.py`), and what follows from a breach (`stages/step.py`).
 """
 
 from bisect import insort
@@ -49,8 +49,6 @@ class UpdateWatch:
         """Largest ratio to a running median, `grad_norm_ratio` and `loss_ratio`, and largest `logprob_difference`."""
         self._values: dict[str, list[float]] = {}
         """The magnitudes so far, ascending."""
-        self._first: dict[str, list[tuple[int, float]]] = {}
-        """Updates with their magnitudes, until there is a median."""
 
     def resume(self, rows: Iterable[Numbers]) -> None:
         """Take up the values of earlier updates, which were within bounds."""
@@ -86,27 +84,18 @@ class UpdateWatch:
             )
 
     def _compare(self, name: str, update: int, value: float, *, bound: float | None, setting: str) -> None:
-        """Compare a value with the median before it, or the first ones with their own, and add it."""
+        """Compare a value with the median before it, at least 1, and add it."""
         values = self._values.setdefault(name, [])
-        if len(values) >= FEWEST:
-            self._within(name, update, value, _middle(values), bound, setting)
-            insort(values, value)
-            return
-        insort(values, value)
-        first = self._first.setdefault(name, [])
-        first.append((update, value))
-        if len(values) == FEWEST:
-            for earlier, one in first:
-                self._within(name, earlier, one, _middle(values), bound, setting)
-
-    def _within(self, name: str, update: int, value: float, median: float, bound: float | None, setting: str) -> None:
-        ratio = value / max(median, 1.0)
+        # A part may be stored after the first update already, so that one is not left for later ones to judge.
+        median = max(_middle(values), 1.0) if len(values) >= FEWEST else 1.0
+        ratio = value / median
         self._note(f"{setting}_ratio", ratio)
         if bound is not None and ratio > bound:
             raise UpdateFault(
-                f"update {update} has a {name} of {value:.3g}, {ratio:.3g} times the median of {max(median, 1.0):.3g} "
+                f"update {update} has a {name} of {value:.3g}, {ratio:.3g} times the median of {median:.3g} "
                 f"in its step; at most {bound:g} times is believed (training.bounds.{setting})"
             )
+        insort(values, value)
 
     def _note(self, name: str, value: float) -> None:
         self.peaks[name] = max(self.peaks.get(name, 0.0), value)

@@ -154,6 +154,7 @@ def test_the_gate_asks_all_held_out_prompts(grown) -> None:
     assert entries[1].generation.decision.improvement.num_prompts == len(heldout)
 
 
+@pytest.mark.usefixtures("own_plugins")
 def test_a_run_that_is_killed_in_every_step_draws_the_same_prompts(grown, tmp_path: Path) -> None:
     recipe, root, entries = grown
     base = recipe.base.steps[0].updates

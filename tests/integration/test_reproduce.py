@@ -280,7 +280,7 @@ def test_a_look_at_a_difference_runs_no_code_of_a_stored_recipe(
 
 def test_plugins_are_found_wherever_a_recipe_names_one() -> None:
     recipe = {"steps": [{"type": "rl", "algorithm": {"type": "plugin", "uses": "a:b"}}], "task": {"type": "plugin"}}
-    assert plugins_of({**recipe, "verifier": {"type": "plugin", "uses": "entry"}}) == ["a:b", "entry"]
+    assert list(plugins_of({**recipe, "verifier": {"type": "plugin", "uses": "entry"}})) == ["a:b", "entry"]
 
 
 @pytest.fixture
