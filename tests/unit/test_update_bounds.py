@@ -223,3 +223,13 @@ def test_a_bf16_copy_that_is_not_the_weights_is_found() -> None:
     next(iter(matrices(copy.model).values())).weight.data[0, 0] += 1
     with pytest.raises(FingerprintMismatch, match="worker 0"):
         pool.prove(fingerprint)
+
+
+def test_a_wild_first_update_is_in_no_part_however_often_parts_are_stored(tmp_path: Path) -> None:
+    steps = ({**tiny.RL, "checkpoint_every": 1},)
+    undisturbed = tiny.grow(tiny.recipe(steps=steps, count=1), tmp_path / "undisturbed" / "tiny")
+    tiny.grow(tiny.recipe(steps=steps, count=0), tmp_path / "tiny")
+    pool = Faulty("gradient", scaled, calls={1})
+    found = tiny.grow(tiny.recipe(steps=steps, count=1), tmp_path / "tiny", pool=pool)
+    assert hashes(found) == hashes(undisturbed)
+    assert found[1].annotations.checks["num_redone"] == 1
