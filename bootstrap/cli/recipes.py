@@ -25,7 +25,7 @@ def print_recipes(*, as_json: bool) -> None:
     folder = recipes_folder()
     rows = [
         {"recipe": os.path.relpath(path), "shows": shows, "lacks": ", ".join(lacks)}
-        for path, shows, lacks in map(told, sorted(folder.glob("*.yaml")))
+        for path, shows, lacks in map(told, _recipes(folder))
     ]
     if as_json:
         render.print_json(rows)
@@ -37,12 +37,17 @@ def print_recipes(*, as_json: bool) -> None:
 def recipes_folder() -> Path:
     """Return the folder of recipes: of the current folder, else of the source. Raises RecipeError if there is none."""
     for place in (Path.cwd(), SOURCE):
-        if any((place / FOLDER).glob("*.yaml")):
+        if _recipes(place / FOLDER):
             return place / FOLDER
     raise RecipeError(
         f"there are no recipes in {Path.cwd() / FOLDER}, and this installation brings none: a wheel holds the program "
         f"alone. They are in the folder {FOLDER}/ of its source; call this command from there"
     )
+
+
+def _recipes(folder: Path) -> list[Path]:
+    """Return the recipes in a folder, sorted; a pipe under such a name is none."""
+    return sorted(path for path in folder.glob("*.yaml") if path.is_file())
 
 
 def told(path: Path) -> tuple[Path, str, list[str]]:

@@ -21,7 +21,7 @@ MAX_NUMBER = 1000
 """Characters of one number."""
 MAX_BYTES = 2**20
 """Bytes of a recipe."""
-MAX_NODES = 100_000
+MAX_NODES = 20_000
 """Keys and values of a recipe, what its aliases expand to included."""
 MAX_DEPTH = 100
 """Sections and lists within each other, aliases included."""
@@ -265,14 +265,17 @@ def _too_deep(mark: yaml.Mark) -> yaml.MarkedYAMLError:
 
 
 def _measure(node: yaml.Node | None, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """Return the nodes and the depth of what a node expands to; `known`: those of nodes by their `id`.
+    """Return the values and the depth of what a node expands to; `known`: those of nodes by their `id`.
 
+    A hundred characters count as a value, since aliases may repeat a long text.
     Raises MarkedYAMLError beyond `MAX_NODES` and `MAX_DEPTH`. A node that contains itself counts as empty there.
     """
     if node is None or id(node) in known:
         return (0, 0) if node is None else known[id(node)]
     known[id(node)] = (0, 0)
     size, depth = 1, 1
+    if isinstance(node, yaml.ScalarNode):
+        size += len(node.value) // 100
     if isinstance(node, yaml.CollectionNode):
         for entry in node.value:
             for part in entry if isinstance(entry, tuple) else (entry,):

@@ -890,14 +890,16 @@ BILLION = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 MERGED = "a0: &a0 {x: 1}\n" + "".join(
     f"a{n}: &a{n}\n  <<: [{', '.join([f'*a{n - 1}'] * 10)}]\n  k{n}: 1\n" for n in range(1, 10)
 )
+REPEATED = f"x: [&a {'x' * 20_000}{', *a' * 5000}]"
 CHAIN = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 150))
 
 
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        (BILLION, ":5: not valid YAML: more than 100000 values, those that aliases repeat included"),
-        (MERGED, ":1[0-9]: not valid YAML: more than 100000 values"),
+        (BILLION, ":5: not valid YAML: more than 20000 values, those that aliases repeat included"),
+        (MERGED, ":1[0-9]: not valid YAML: more than 20000 values"),
+        (REPEATED, ":1: not valid YAML: more than 20000 values"),
         (CHAIN, ":100: not valid YAML: more than 100 sections within each other"),
         ("x:\n " + 200 * "[", ":2: not valid YAML: more than 100 sections within each other"),
         ("x: " + 200 * "{a: ", ":1: not valid YAML: more than 100 sections within each other"),

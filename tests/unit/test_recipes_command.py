@@ -1,6 +1,7 @@
 """`bootstrap recipes` lists what comes along, and says so where nothing does."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ def test_a_recipe_whose_model_is_not_there_says_what_it_lacks(tmp_path: Path) ->
 def test_the_current_folders_recipes_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pipelines").mkdir()
-    assert recipes.recipes_folder() == SOURCE / "pipelines", "a folder without recipes is none"
+    os.mkfifo(tmp_path / "pipelines" / "waits.yaml")
+    assert recipes.recipes_folder() == SOURCE / "pipelines", "a folder without recipes is none, and a pipe no recipe"
     (tmp_path / "pipelines" / "own.yaml").write_text("name: own\n")
     assert recipes.recipes_folder() == tmp_path / "pipelines"
 
