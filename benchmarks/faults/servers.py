@@ -74,7 +74,9 @@ def _served(scene: Scene, give: tuple[float, int, str, bytes]) -> Outcome:
 def _outlived(scene: Scene, uri: str, store: Path | None = None, *, mend: Callable[[], None] = lambda: None) -> Outcome:
     """Grow with such a server; then mend what was wrong, and sync to a sound one."""
     store = scene.store("served") if store is None else store
-    quiet = scene.grow(scene.store("quiet"), MLFLOW_TRACKING_URI=NOWHERE)
+    # A database is published to, which takes its time; a server that fails is not.
+    sound = f"sqlite:///{scene.folder}/quiet.db" if uri.startswith("sqlite") else NOWHERE
+    quiet = scene.grow(scene.store("quiet"), MLFLOW_TRACKING_URI=sound)
     ending = scene.grow(store, MLFLOW_TRACKING_URI=uri)
     mend()
     return _judged(scene, store, ending, quiet)

@@ -8,6 +8,7 @@ from typing import Any
 from bootstrap.cli import render
 from bootstrap.cli.progress import RowsProgress
 from bootstrap.cli.remembered import recall_recipe
+from bootstrap.cli.trust import require_own_servers
 from bootstrap.config.base import identity_of, named
 from bootstrap.config.load import load_recipe
 from bootstrap.config.models import roles
@@ -27,7 +28,7 @@ def rescore_lineage(store: LineageStore, *, recipe_path: Path | None, as_json: b
     Raises RecipeError when that recipe has another task, VerifierError, StoreError.
     """
     grown = recall_recipe(store)
-    recipe = grown if recipe_path is None else load_recipe(recipe_path)
+    recipe = named_recipe = grown if recipe_path is None else load_recipe(recipe_path)
     if identity_of(recipe.task) != identity_of(grown.task):
         ours, theirs = (named(identity_of(one.task), "split_by") for one in (recipe, grown))
         by_text = " (the lineage's prompts are split by their texts: set split_by: text)" if ours and not theirs else ""
@@ -39,6 +40,7 @@ def rescore_lineage(store: LineageStore, *, recipe_path: Path | None, as_json: b
     evaluation = grown.evaluation.model_copy(update={"verifier": recipe.evaluation.verifier})
     taken = {name: getattr(recipe, name) for name in ("task", "verifier", "max_unverifiable")}
     recipe = grown.model_copy(update={**taken, "evaluation": evaluation})
+    require_own_servers(recipe, named=named_recipe, path=recipe_path)
     task, entries = build_task(recipe.task), store.ledger.read()
     tools = Tools(
         processes=len(os.sched_getaffinity(0)), cache=store.cache_folder, models=NoModels(), progress=RowsProgress()

@@ -1,11 +1,19 @@
-"""`--trust-plugins`: the plug-ins of a stored recipe that a person lets run, each told with its file and hash."""
+"""What a stored recipe may do on a person's word alone: run plug-ins, and ask servers.
+
+plug-ins    `--trust-plugins`, each told with its file and hash
+servers     a recipe file of the person's own, since an address and a key's variable are settings of it
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from bootstrap import plugins
 from bootstrap.canonical import sha256
 from bootstrap.cli import render
+from bootstrap.config.load import lies_in_store
+from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.reading import MAX_DOCUMENT_BYTES, read_named
 
@@ -32,3 +40,33 @@ def trust(names: Sequence[str] | None, *, elsewhere: bool = False) -> tuple[str,
             )
     plugins.trust(names or ())
     return tuple(names or ())
+
+
+def require_own_servers(recipe: Recipe, *, named: Recipe, path: Path | None) -> None:
+    """Refuse servers that only stored recipes name: answers would go there, with the key that they choose.
+
+    `recipe`: whose verifiers are about to judge. `named`: the recipe in the file `path`, None for one that a lineage
+    remembers. Raises RecipeError.
+    """
+    is_own = path is not None and not lies_in_store(path)
+    agreed = set(_servers_of(named.model_dump(mode="json"))) if is_own else set[str]()
+    judging = {"verifier": recipe.verifier, "evaluation": recipe.evaluation}
+    asked = {server for one in judging.values() for server in _servers_of(one.model_dump(mode="json"))}
+    if refused := sorted(asked - agreed):
+        raise RecipeError(
+            f"a stored recipe would have answers sent to {', '.join(refused)}. Read it first; if you agree, copy it to "
+            "a folder outside the store, and name the copy with --recipe"
+        )
+
+
+def _servers_of(settings: Any) -> Iterator[str]:
+    match settings:
+        case dict():
+            if isinstance(url := settings.get("url"), str):
+                key = settings.get("key_variable")
+                yield f"{url} with the key in {key}" if key else url
+            for inner in settings.values():
+                yield from _servers_of(inner)
+        case list():
+            for inner in settings:
+                yield from _servers_of(inner)

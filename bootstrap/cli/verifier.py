@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bootstrap.cli import render
 from bootstrap.cli.progress import RowsProgress
+from bootstrap.cli.trust import require_own_servers
 from bootstrap.config.answers import (
     SCRIPTS,
     AnswerPlace,
@@ -59,7 +60,9 @@ def check_verifier(
         if name is not None or reference is not None:
             raise RecipeError("--recipe brings its verifier and its task's answers; leave out NAME and --reference")
         recipe = load_recipe(recipe_path, overrides)
-        settings, answers = recipe.verifier, build_task(recipe.task)
+        settings = recipe.verifier
+        require_own_servers(recipe, named=recipe, path=recipe_path)
+        answers = build_task(recipe.task)
     elif name is None:
         raise RecipeError("name a verifier, for example exact or my_module:my_function, or give a recipe with --recipe")
     else:

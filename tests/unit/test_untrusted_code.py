@@ -1,9 +1,12 @@
 """No command imports what a stored lineage names, unless it is named on the same command line."""
 
 import copy
+import http.server
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from support.lineage_factory import PROMOTED, build, grow
 from bootstrap import Lineage, plugins
 from bootstrap.canonical import sha256
 from bootstrap.cli import chat
+from bootstrap.cli.main import main
 from bootstrap.cli.remembered import remember_recipe
 from bootstrap.cluster.actors import Failure, VerifierActor
 from bootstrap.config.load import load_recipe
@@ -218,3 +222,47 @@ def test_modules_of_the_working_folder_hide_no_library(tmp_path: Path) -> None:
     )
     assert found.returncode == 0, found.stderr
     assert "lineage addition" in found.stdout and not marker.exists()
+
+
+class Listener(http.server.BaseHTTPRequestHandler):
+    """Notes what arrives, and answers nothing of use."""
+
+    def do_POST(self) -> None:
+        self.server.heard.append(self.headers.get("Authorization"))  # type: ignore[attr-defined]
+        self.send_error(400)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def heard() -> Iterator[tuple[str, list[str]]]:
+    """A server's address, and what it was sent as `Authorization`."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listener)
+    server.heard = []  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1", server.heard  # type: ignore[attr-defined]
+    server.shutdown()
+    server.server_close()
+
+
+def test_no_answer_and_no_key_goes_to_a_server_that_a_stored_recipe_alone_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], heard: tuple[str, list[str]]
+) -> None:
+    model = {"type": "endpoint", "url": heard[0], "model": "m", "key_variable": "SECRET", "retries": 0}
+    judge = {"type": "judge", "model": model, "rubric": "It is right."}
+    store = tmp_path / "theirs"
+    stored(store, {"verifier": judge})
+    monkeypatch.setenv("SECRET", "top")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    remembered = store / "trapped" / "recipe.json"
+    for command in (["rescore", "--store", str(store)], ["verifier", "check", "--recipe", str(remembered)]):
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert f"{heard[0]} with the key in SECRET" in said and "--recipe" in said
+    assert not heard[1]
+    own = tmp_path / "mine" / "recipe.json"
+    own.parent.mkdir()
+    shutil.copy(remembered, own)
+    assert main(["verifier", "check", "--recipe", str(own)]) == 4
+    assert set(heard[1]) == {"Bearer top"}
