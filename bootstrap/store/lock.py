@@ -5,6 +5,7 @@ that somebody removes or replaces lets a second driver in, so each commit first 
 the one in the folder (`require_lock`). Readers need no lock, because everything they read is complete or absent.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -104,12 +105,20 @@ def _release(descriptor: int) -> None:
 
 
 def _is_in_place(descriptor: int, path: Path) -> bool:
-    """Whether an open file is still the one at `path`."""
-    ours = os.fstat(descriptor)
-    try:
-        return ours.st_nlink > 0 and os.path.samestat(ours, path.lstat())
-    except FileNotFoundError:
-        return False
+    """Whether an open file is still the one at `path`. Raises StoreError.
+
+    The number of links does not tell: some file systems report 0 for a file in its place.
+    """
+    with durable.store_errors(path, doing="look at"):
+        try:
+            return os.path.samestat(os.fstat(descriptor), path.lstat())
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            # A network file system's word for a file that another machine has removed.
+            if error.errno == errno.ESTALE:
+                return False
+            raise
 
 
 def _owner(note: bytes) -> str | None:

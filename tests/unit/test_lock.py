@@ -1,9 +1,11 @@
 """The lineage's lock: one driver at a time, the owner named, gone with the owner however it ends."""
 
 import copy
+import errno
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -202,3 +204,42 @@ def test_a_link_in_the_place_of_the_lock_is_not_written_through(tmp_path: Path):
     with pytest.raises(StoreError, match="is no regular file"), lineage_lock(tmp_path / "a"):
         pass
     assert (tmp_path / "precious").read_text() == "mine"
+
+
+@pytest.mark.parametrize("call", ["fstat", "lstat"])
+@pytest.mark.parametrize(("code", "expected"), [(errno.ESTALE, LineageLocked), (errno.EIO, StoreError)])
+def test_a_lock_that_cannot_be_looked_at_is_a_named_error(
+    call: str, code: int, expected: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fstat, asked = os.fstat, list[object]()
+
+    def failing(*of: object) -> os.stat_result:
+        """Fail for the first file that is asked about, the locked one: its note is read after that."""
+        asked.extend(of)
+        if of[0] != asked[0]:
+            return fstat(of[0])
+        raise OSError(code, os.strerror(code))
+
+    with lineage_lock(tmp_path):
+        with monkeypatch.context() as patch:
+            if call == "fstat":
+                patch.setattr("bootstrap.store.lock.os.fstat", failing)
+            else:
+                patch.setattr(Path, "lstat", lambda path: failing(path))
+            with pytest.raises(expected, match=LOCK_NAME):
+                require_lock(tmp_path)
+        require_lock(tmp_path)
+
+
+def test_a_file_system_that_reports_no_links_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fstat = os.fstat
+
+    def without_links(descriptor: int) -> os.stat_result:
+        found = list(fstat(descriptor))
+        found[stat.ST_NLINK] = 0
+        return os.stat_result(found)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bootstrap.store.lock.os.fstat", without_links)
+        with lineage_lock(tmp_path):
+            require_lock(tmp_path)
