@@ -10,7 +10,7 @@ from bootstrap.errors import RecipeError
 from bootstrap.store import durable
 from bootstrap.store.lineage_store import LineageStore
 
-NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"
+NAME = r"^[A-Za-z0-9_À-ÖØ-öø-ɏ][A-Za-z0-9._À-ÖØ-öø-ɏ-]{0,63}$"
 DATABASE = "mlflow.db"
 """MLflow's database, beside the lineages."""
 ARTIFACTS_FOLDER = "mlflow-artifacts"
@@ -28,7 +28,7 @@ def check_name(name: str, store: Path | None) -> str:
         return name
     if problem := _problem(name, store):
         raise RecipeError(
-            f"{name[:100]!r} cannot name a lineage: {problem}; use up to 64 letters of English, digits, `-`, `_` and "
+            f"{name[:100]!r} cannot name a lineage: {problem}; use up to 64 Latin letters, digits, `-`, `_` and "
             "`.`, first a letter, a digit or `_`, and no name that the store has, in whatever case: --lineage NAME"
         )
     return name

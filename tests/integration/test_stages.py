@@ -205,7 +205,7 @@ def test_what_was_left_ungated_is_told_as_such_when_answers_are_judged_again(lin
     decided = [entry.generation.decision.reason for entry in entries[1:4]]
     assert [row["reason"] for row in rows[1:4]] == decided, "by the same tests, those of branches included"
     rescore_lineage(LineageStore(root), recipe_path=None, as_json=False)
-    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(" gen-4"))
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["gen-4"])
     assert "ungated" in line and "rejected" not in line
 
 

@@ -40,7 +40,7 @@ def test_a_name_that_would_harm_is_refused_with_the_remedy(store: Path, why: str
         assert str(refused.value).isprintable()
 
 
-@pytest.mark.parametrize("name", ["run-2_b", "Run.2", "_x", "7", "addition", "addition2", "x" * 64])
+@pytest.mark.parametrize("name", ["run-2_b", "Run.2", "_x", "7", "größe", "addition", "addition2", "x" * 64])
 def test_other_names_are_not(store: Path, name: str) -> None:
     assert check_name(name, store) == check_name(name, None) == name
 
