@@ -224,6 +224,7 @@ class Lineage:
         WeightsFreed; StoreError, StoreCorrupt, VerifierError, WorkerError.
         """
         from bootstrap.reproduction import as_recorded, check_possible, check_scratch, reproduce
+        from bootstrap.roles import colocated
 
         folder = None if into is None else _path(into)
         grown, name = self._located(generation)
@@ -239,7 +240,7 @@ class Lineage:
                     grown,
                     node.name,
                     recipe=recipe,
-                    pool=pool,
+                    roles=colocated(pool),
                     scratch=scratch,
                     is_kept=into is not None,
                     observe=observe or _unwatched,

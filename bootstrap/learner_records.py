@@ -2,6 +2,7 @@
 
     RatioLevel, Surrogate, KlForm: choices of a `Batch` and its KL targets (`records.py`)
     TokenScores, UpdateMetrics, Divergence: before an update, after it, between two models
+    Version: weights that samplers take
 
 Left out: the arithmetic (`training/loss.py`).
 """
@@ -111,3 +112,10 @@ class Divergence:
     @property
     def per_token(self) -> float:
         return self.nats / self.num_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Weights that learners have published."""
+
+    fingerprint: str

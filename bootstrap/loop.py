@@ -3,7 +3,7 @@
     prepare -> steps (generate, score, select, train) -> evaluate -> gate, guards -> probe -> commit -> publish; final
 
 Every call is resumable: a stage that is in the store is not run again, a step goes on from its last part, and the
-ledger says which generations exist. The stages stand in `stages/`; workers are reached through the pool alone.
+ledger says which generations exist. The stages stand in `stages/`; workers are reached through their roles alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +13,9 @@ from bootstrap import __version__
 from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.guards import apply_guards
 from bootstrap.ledger_records import Generation
-from bootstrap.pool import Pool
 from bootstrap.prompts.build import build_task
 from bootstrap.records import Observer
+from bootstrap.roles import Roles
 from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.accounting import combine
 from bootstrap.selection.curriculum import last_evaluated
@@ -48,7 +48,7 @@ def run(
     *,
     lineage: str,
     store: LineageStore,
-    pool: Pool,
+    roles: Roles,
     publish: Callable[[], None],
     observe: Observer,
     environment: Mapping[str, str],
@@ -62,11 +62,12 @@ def run(
     guard stopped the last run; `until` ends after this generation, without a final comparison.
     """
     task, entries = build_task(recipe.task), store.ledger.read()
-    training = pool.configure(training_of(recipe, entries))
+    training = roles.configure(training_of(recipe, entries))
     told = as_events(observe, generation=len(entries))
-    observe = settle(recipe, store, pool, generation=len(entries), observe=observe)
-    models = LineageModels(pool)
-    tools = Tools(processes=pool.size, cache=store.cache_folder, models=models, host=pool.host, progress=told)
+    observe = settle(recipe, store, roles, generation=len(entries), observe=observe)
+    models = LineageModels(roles.samplers)
+    learners, host = roles.learners, roles.samplers.host
+    tools = Tools(processes=learners.size, cache=store.cache_folder, models=models, host=host, progress=told)
     with open_verifiers(recipe, task, tools, models=text_models(recipe, store)) as (verifiers, eval_verifier, panel):
         context = Context(
             recipe=recipe,
@@ -78,16 +79,16 @@ def run(
             panel=panel,
             models=models,
             store=store,
-            pool=pool,
+            roles=roles,
             observe=observe,
         )
         stopped = bool(entries) and entries[-1].generation.stops and not past_guards
         last = len(entries) - 1 if stopped else recipe.generations.count if until is None else until
-        bound = pool.benchmark(BENCHMARK_SECONDS) if last >= len(entries) else {}
+        bound = learners.benchmark(BENCHMARK_SECONDS) if last >= len(entries) else {}
         for number in range(len(entries), last + 1):
             started, meter = datetime.now(UTC), context.meter()
             generation = grow(context.at(number), entries, number, lineage=lineage, meter=meter)
-            found = {**environment, "precision": training.precision, **recorded(pool.limits)}
+            found = {**environment, "precision": training.precision, **recorded(learners.limits)}
             entries.append(store.ledger.append(generation, meter.annotations(started, bound, found)))
             store.clear_work()
             publish()
@@ -136,7 +137,7 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
         recipe_digest=context.recipe.digest(),
         code_version=__version__,
         seed=context.recipe.seed,
-        num_workers=context.pool.size,
+        num_workers=context.learners.size,
         batch_rows=context.recipe.resources.batch_rows,
         verifiers=context.verifier_versions(),
         artifacts={role: artifact.ref(context.store.root) for role, artifact in refs.items()},

@@ -1,4 +1,4 @@
-"""Several workers that act as one model; the process that drives them never imports torch.
+"""Several workers that act as one model, in both roles; the process that drives them never imports torch.
 
     driver --- generate(shard) ---> worker 0..N-1 ---> rollouts ---> driver        (driver waits for all)
     driver --- gradient(shard) ---> worker 0..N-1 --+
@@ -11,17 +11,19 @@ a call reaches a worker. What a worker does with a call is `worker.py`'s; placem
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from bootstrap.compute import ModelShape
 from bootstrap.config import verifiers
+from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.base_model import ScratchModel
+from bootstrap.config.optimizers import Optimizer
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch, MissingRollout
-from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
+from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics, Version
 from bootstrap.memory import Device, MemoryLimits, Shortage
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.scoring.verifier import Verifier, build_verifier
@@ -47,13 +49,11 @@ class Pool(ABC):
     limits: MemoryLimits = MemoryLimits()
     """Limits of memory that all workers have."""
 
-    def on_shortage(self, worker: int, shortage: Shortage) -> None:
-        """Take note of memory that ran out in a worker; whoever runs the lineage replaces it."""
-        return None
-
-    def on_answers(self, done: int, total: int) -> None:
-        """Take note that about so many answers of a long call are finished; whoever runs the lineage replaces it."""
-        return None
+    def __init__(self) -> None:
+        self.on_shortage: Callable[[int, Shortage], None] = lambda worker, shortage: None
+        """Called when memory runs out in a worker; whoever runs the lineage replaces it."""
+        self.on_answers: Callable[[int, int], None] = lambda done, total: None
+        """Called with how many of a long call's answers are finished, about, and how many it asks for."""
 
     @abstractmethod
     def start(self, worker: int, method: str, *args: Any) -> Any:
@@ -212,17 +212,50 @@ class Pool(ABC):
 
         The workers' teachers are dropped. Raises FingerprintMismatch when the others do not have their fingerprint.
         """
-        self.broadcast("drop_teachers")
-        self.broadcast("load_teacher", dict(to.files), to.fingerprint)
+        self.teach_by([to])
         shards = _split_examples(examples, self.size)
         handles = [self.start(w, "divergence", shard, to.fingerprint) for w, shard in enumerate(shards) if shard]
         parts = self.wait(handles, what="divergence")
-        self.broadcast("drop_teachers")
+        self.teach_by([])
         return Divergence(
             nats=sum(part.nats for part in parts),
             num_tokens=sum(part.num_tokens for part in parts),
             flops=sum(part.flops for part in parts),
         )
+
+    def teach_by(self, teachers: Sequence[Checkpoint]) -> None:
+        """Load these frozen models for the `kl` stream and KL terms into every worker, and drop all others.
+
+        Raises FingerprintMismatch when weights are not those of their fingerprint, and what `Worker.load_teacher` does.
+        """
+        self.broadcast("drop_teachers")
+        for checkpoint in teachers:
+            self.broadcast("load_teacher", dict(checkpoint.files), checkpoint.fingerprint)
+
+    def begin(self, optimizer: Optimizer, critic: ValueHead | None = None) -> None:
+        """Start a training step with a fresh optimizer and, if given, a fresh critic."""
+        self.broadcast("begin", optimizer, critic)
+
+    def restore(self, files: Mapping[str, bytes], state: bytes, optimizer: Optimizer, critic: ValueHead | None) -> str:
+        """Go on with a training step from its weights and `training_state`; return the weights' fingerprint."""
+        fingerprint = self.load_unverified(files)
+        self.begin(optimizer, critic)
+        self.broadcast("restore", state)
+        return fingerprint
+
+    def abandon(self) -> None:
+        """Forget the weights held, which are of updates that are undone."""
+        self.holding = None
+
+    def publish(self) -> Version:
+        """Return the weights as they are, once all workers hold the same. Raises FingerprintMismatch."""
+        if self.holding is None:
+            self.holding = self._one(self.broadcast("fingerprint"))
+        return Version(self.holding)
+
+    def take(self, version: Version) -> None:
+        """Answer with these weights, which the same processes hold already."""
+        assert self.holding == version.fingerprint, "workers in both roles hold the weights in training"
 
     def update(self, batch: Batch, *, lr_factor: float, grad_clip: float) -> Any:
         """Begin one optimizer update over the whole batch and return a handle for `metrics`.
@@ -289,6 +322,7 @@ class LocalPool(Pool):
         # Here and not at the top, so that drivers of workers in other processes stay free of torch.
         from bootstrap.worker import Worker
 
+        super().__init__()
         self.size = size
         self.workers = [Worker(batch_rows=batch_rows) for _ in range(size)]
 

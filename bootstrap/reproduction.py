@@ -24,8 +24,8 @@ from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.records import Records
 from bootstrap.lineage.questions.settings import changes, sections
 from bootstrap.loop import run
-from bootstrap.pool import Pool
 from bootstrap.records import Observer
+from bootstrap.roles import Roles
 from bootstrap.schema import SCHEMA_VERSION, hashed_kind
 from bootstrap.stages.limits import FILE_NAME as LIMITS
 from bootstrap.store import durable
@@ -101,23 +101,24 @@ def check_possible(grown: Grown, node: Generation, recipe: Recipe) -> None:
 
 
 def reproduce(
-    grown: Grown, name: str, *, recipe: Recipe, pool: Pool, scratch: Path, is_kept: bool, observe: Observer
+    grown: Grown, name: str, *, recipe: Recipe, roles: Roles, scratch: Path, is_kept: bool, observe: Observer
 ) -> Reproduction:
     """Make a generation again in the folder `scratch`, which becomes a store, and compare it with its record.
 
-    `recipe`: the lineage's, `as_recorded`. `pool`: as many workers as the record says. `is_kept`: whether the folder
+    `recipe`: the lineage's, `as_recorded`. `roles`: as many workers as the record says. `is_kept`: whether the folder
     stays. Raises RecipeError for an unknown generation, a scratch folder within the lineage's store, and what the
     recipe names and this machine lacks; StoreError; StoreCorrupt.
     """
     node = grown.find(name)
-    assert pool.size == node.num_workers, f"the record says {node.num_workers} workers, the pool has {pool.size}"
+    size = roles.learners.size
+    assert size == node.num_workers, f"the record says {node.num_workers} workers, there are {size}"
     check_scratch(grown, scratch)
     store = _prepared(grown, node, scratch)
     entries = run(
         recipe,
         lineage=node.lineage,
         store=store,
-        pool=pool,
+        roles=roles,
         publish=_nothing,
         observe=observe,
         environment={"reproduces": grown.entries[node.number].hash},

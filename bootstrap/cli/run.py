@@ -286,6 +286,7 @@ def run_recipe(
             with ExitStack() as work:
                 if plan.planned or _lacks_final(recipe, folder, committed_before):
                     from bootstrap import loop
+                    from bootstrap.roles import colocated
 
                     pool = work.enter_context(make_pool(recipe, plan.workers, local=local, root=folder.root))
                     newest = committed_before[-1].generation if committed_before else None
@@ -295,7 +296,7 @@ def run_recipe(
                         recipe,
                         lineage=plan.lineage,
                         store=folder,
-                        pool=pool,
+                        roles=colocated(pool),
                         publish=publish,
                         observe=watch,
                         environment=environment(),

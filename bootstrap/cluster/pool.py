@@ -132,6 +132,7 @@ class RayPool(Pool):
         address: str | None = None,
         lineage: str | None = None,
     ) -> None:
+        super().__init__()
         self.size = size
         self.wait_seconds = wait_seconds
         self._each = {k: v for k, v in (("CPU", cpus_per_worker), ("GPU", gpus_per_worker)) if v}

@@ -39,7 +39,7 @@ def compare_samplers(
     difference = drawn.logprob_difference
     if examples:
         with meter.clock("train"):
-            found = trainer.context.pool.recompute_logprobs(examples, temperature=trainer.step.temperature)
+            found = trainer.context.learners.recompute_logprobs(examples, temperature=trainer.step.temperature)
         meter.note("num_compared_flops", sum(scores.flops for scores in found))
         difference = max(difference, largest_difference(read, {scores.source: scores for scores in found}))
     watch.compare(update, difference)

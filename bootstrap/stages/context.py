@@ -21,10 +21,11 @@ from bootstrap.config.training import Training
 from bootstrap.evaluation.gate import Answers
 from bootstrap.evaluation.protection import Protected
 from bootstrap.ledger_records import Annotations, Compute
-from bootstrap.pool import STAGE, Pool
+from bootstrap.pool import STAGE
 from bootstrap.prompts.task import Task
 from bootstrap.provenance import source_digest
 from bootstrap.records import Checkpoint, Event, Observer, Prompt
+from bootstrap.roles import Learners, Roles, Samplers
 from bootstrap.scoring.verifier import Verifier
 from bootstrap.selection.curriculum import levels_of
 from bootstrap.selection.epochs import Visit
@@ -173,7 +174,7 @@ class Context:
     models: LineageModels
     """Generations that verifiers ask."""
     store: LineageStore
-    pool: Pool
+    roles: Roles
     observe: Observer
     answers: dict[int, list[PoolEntry]] = field(default_factory=dict)
     """Cache: what each committed generation gave to the replay pool."""
@@ -186,13 +187,23 @@ class Context:
     made: set[str] = field(default_factory=set)
     """Ids of the artifacts that this process has made from beginning to end."""
 
+    @property
+    def learners(self) -> Learners:
+        """Who trains."""
+        return self.roles.learners
+
+    @property
+    def samplers(self) -> Samplers:
+        """Who answers."""
+        return self.roles.samplers
+
     def at(self, number: int) -> "Context":
         """Return the context of a generation, in which its stage's verifier judges."""
         return replace(self, verifier=self.verifiers[self.recipe.verifier_place(number)])
 
     def meter(self) -> Meter:
-        """Return a fresh meter with the pool's telemetry."""
-        return Meter(telemetry=self.pool.telemetry)
+        """Return a fresh meter with the learners' telemetry."""
+        return Meter(telemetry=self.learners.telemetry)
 
     def identity(self) -> dict[str, Any]:
         """Return what the id of every stage output depends on besides its own settings."""
@@ -202,7 +213,7 @@ class Context:
             "task": identity_of(self.recipe.task),
             "training": identity_of(self.training),
             "verifiers": [self.verifier.version, self.eval_verifier.version],
-            "workers": self.pool.size,
+            "workers": self.learners.size,
             "batch_rows": self.recipe.resources.batch_rows,
             **self.recipe.resources.own_limits,
         }

@@ -152,7 +152,7 @@ class _Diagnosis:
                 prompts, prefix=HeldoutId(asking=Asking.SAMPLED, level=level), samples=how.samples, seed=SEED
             )
             if missing := [request for request in wanted if request.id not in known]:
-                context.pool.hold(self.checkpoint)
+                context.samplers.hold(self.checkpoint)
                 drawn = sampling(context, levels=[level], temperature=how.temperature, top_k=how.top_k, top_p=how.top_p)
                 rollouts = generate(
                     context,
@@ -167,7 +167,7 @@ class _Diagnosis:
                 known |= {pair[0].id: pair for pair in zip(rollouts, verdicts, strict=True)}
             found += [known[request.id] for request in wanted]
         if len(known) > len(self.sampled):
-            context.pool.prove(self.checkpoint.fingerprint)
+            context.samplers.prove(self.checkpoint.fingerprint)
         return found
 
     def _pass_at_k_change(self, rows: Sequence[OutcomeRow]) -> float | None:
@@ -195,9 +195,9 @@ class _Diagnosis:
         other = weights_of(context, self.entries, number)
         if Encoder(other).tokenizer.get_vocab() != Encoder(self.checkpoint).tokenizer.get_vocab():
             return None
-        context.pool.hold(self.checkpoint)
+        context.learners.hold(self.checkpoint)
         try:
-            found = context.pool.divergence(examples, to=other)
+            found = context.learners.divergence(examples, to=other)
         except RecipeError:  # fewer outputs than the other one's tokens
             return None
         self.counts.count(PHASE, flops=found.flops, tokens=found.num_tokens)

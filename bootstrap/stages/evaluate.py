@@ -126,8 +126,8 @@ def _measure(
 ) -> dict[str, bytes]:
     """Answer the held-out prompts and return the artifact's files."""
     settings = context.recipe.evaluation
-    context.pool.hold(checkpoint)
-    shape = context.pool.shape()
+    context.samplers.hold(checkpoint)
+    shape = context.samplers.shape()
     suite: list[Prompt] = []
     greedy: dict[int, Judged] = {}
     own: dict[int, Judged] = {}
@@ -187,7 +187,7 @@ def _measure(
             done += 1
     context.observe(Event(generation=number, stage="evaluate", done=total, total=total))
     # Before anything of it is kept: a worker takes the hash of its weights for granted while it answers.
-    context.pool.prove(checkpoint.fingerprint)
+    context.samplers.prove(checkpoint.fingerprint)
     rows = [row for judged in own.values() for row in outcomes(*judged)]
     report = build_report(
         fingerprint=checkpoint.fingerprint,

@@ -96,20 +96,20 @@ def _answers(
 ) -> list[OutcomeRow]:
     """Return the outcomes of a generation's greedy answers, in the prompts' order."""
     checkpoint, rows = weights_of(context, entries, number), list[OutcomeRow]()
-    context.pool.hold(checkpoint)
+    context.samplers.hold(checkpoint)
     for done, (level, prompts) in enumerate(by_level.items()):
         context.observe(Event(generation=number, stage="final", done=done, total=len(by_level)))
         rollouts = generate(
             context,
             requests(prompts, prefix=HeldoutId(asking=Asking.FINAL, level=level), samples=1, seed=SEED),
             sampling(context, levels=[level], temperature=0.0),
-            shape=context.pool.shape(),
+            shape=context.samplers.shape(),
             meter=meter,
             phase="final",
             policy=checkpoint.fingerprint,
         )
         rows += outcomes(rollouts, judge(context, rollouts, prompts, meter=meter, verifier=context.eval_verifier))
-    context.pool.prove(checkpoint.fingerprint)
+    context.samplers.prove(checkpoint.fingerprint)
     context.observe(Event(generation=number, stage="final", done=len(by_level), total=len(by_level)))
     return unrepeated(rows)
 

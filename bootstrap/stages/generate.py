@@ -78,7 +78,7 @@ def generate(
     Raises FingerprintMismatch when other weights than `policy` made a rollout (None: any, but all the same).
     """
     with meter.clock(phase):
-        rollouts = context.pool.generate(asked, how, by=by)
+        rollouts = context.samplers.generate(asked, how, by=by)
     if policy is not None and (strange := next((r for r in rollouts if r.policy != policy), None)):
         raise FingerprintMismatch(
             f"rollout {strange.id} was sampled by weights {strange.policy[:16]}, the plan names {policy[:16]}"
@@ -94,7 +94,7 @@ def generate(
         tokens=sum(len(r.tokens) for r in rollouts),
         # A decoding step reads all weights once per worker; a token reads the keys and values before it.
         bytes_moved=shape.bytes_per_parameter
-        * (steps * shape.num_parameters * context.pool.size + 2 * shape.num_layers * shape.hidden_size * cached),
+        * (steps * shape.num_parameters * context.samplers.size + 2 * shape.num_layers * shape.hidden_size * cached),
     )
     return rollouts
 

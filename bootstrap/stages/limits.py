@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bootstrap.canonical import canonical_json
 from bootstrap.config.recipe import Recipe
 from bootstrap.memory import Device, Kind, MemoryLimits, Shortage
-from bootstrap.pool import STAGE, Pool
+from bootstrap.pool import STAGE
 from bootstrap.records import Event, Observer
+from bootstrap.roles import Roles
 from bootstrap.store.lineage_store import LineageStore
 
 FILE_NAME = "limits.json"
@@ -46,23 +47,23 @@ class Kept(BaseModel):
         return self.workers == workers and (device is None or mine.is_like(device))
 
 
-def settle(recipe: Recipe, store: LineageStore, pool: Pool, *, generation: int, observe: Observer) -> Observer:
+def settle(recipe: Recipe, store: LineageStore, roles: Roles, *, generation: int, observe: Observer) -> Observer:
     """Give the workers their limits; see to it that a shortage is kept and told, and that answers are counted.
 
     `generation`: the one that comes first. Returns the observer to use: what is told has the last event's stage. Raises
     StoreError.
     """
-    newest = Event(generation=generation, stage="start")
-    before, device, own = _kept(store), pool.device(), recipe.resources.own_limits
-    if before is not None and before.is_of(pool.size, device):
+    newest, learners = Event(generation=generation, stage="start"), roles.learners
+    before, device, own = _kept(store), learners.device(), recipe.resources.own_limits
+    if before is not None and before.is_of(learners.size, device):
         found = before
         device = Device(kind=found.device, memory=found.device_memory)
     else:
         found = Kept(
-            workers=pool.size,
+            workers=learners.size,
             device=device.kind,
             device_memory=device.memory,
-            memory=pool.memory(),
+            memory=learners.memory(),
             halved={},
             length=0,
         )
@@ -70,10 +71,10 @@ def settle(recipe: Recipe, store: LineageStore, pool: Pool, *, generation: int, 
             observe(replace(newest, warning=_moved(before, found, store)))
     # A lower limit of the recipe's own replaces a halved one.
     halved: dict[Kind, int] = {kind: most for kind, most in found.halved.items() if own.get(kind, most) >= most}
-    pool.limit(MemoryLimits(memory=found.memory, halved=halved, length=found.length, **own))
+    learners.limit(MemoryLimits(memory=found.memory, halved=halved, length=found.length, **own))
 
     def keep() -> None:
-        now = found.model_copy(update={"halved": dict(pool.limits.halved), "length": pool.limits.length})
+        now = found.model_copy(update={"halved": dict(learners.limits.halved), "length": learners.limits.length})
         if now != _kept(store):
             store.keep(FILE_NAME, canonical_json(now.model_dump()))
 
@@ -93,7 +94,7 @@ def settle(recipe: Recipe, store: LineageStore, pool: Pool, *, generation: int, 
         observe(replace(newest, stage=stage, metrics={}, message=told, warning=""))
 
     keep()
-    pool.on_shortage, pool.on_answers = short, sampled
+    learners.on_shortage, roles.samplers.on_answers = short, sampled
     return watch
 
 

@@ -31,7 +31,7 @@ def run_merge(context: Context, plan: Plan, step: MergeStep, *, index: int, mete
     artifact = context.store.find("step", inputs)
     if artifact is None:
         with meter.clock("other"):
-            merged = context.pool.merge(
+            merged = context.learners.merge(
                 [checkpoint for _, checkpoint in models],
                 method=step.method,
                 weights=step.shares(),

@@ -15,18 +15,18 @@ from bootstrap.config.models import LineageModel
 from bootstrap.errors import VerifierError
 from bootstrap.ids import SampleId
 from bootstrap.ledger_records import Compute
-from bootstrap.pool import Pool
 from bootstrap.records import Checkpoint, Prompt, Request, Rollout, Sampling, Split
+from bootstrap.roles import Samplers
 from bootstrap.seeds import derive_seed
 
 PHASE = "verify"
 
 
 class LineageModels:
-    """Implements `scoring.verifier.Models` over the pool's workers."""
+    """Implements `scoring.verifier.Models` over the samplers."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, samplers: Samplers) -> None:
+        self._samplers = samplers
         self._named: dict[LineageModel, tuple[int, Checkpoint]] = {}
         self._loaded: dict[str, ModelShape] = {}
         self._flops = 0.0
@@ -37,7 +37,7 @@ class LineageModels:
         self._named = dict(named)
         kept = {checkpoint.fingerprint for _, checkpoint in self._named.values()}
         for fingerprint in self._loaded.keys() - kept:
-            self._pool.drop_frozen_sampler(fingerprint)
+            self._samplers.drop_frozen_sampler(fingerprint)
             del self._loaded[fingerprint]
 
     @property
@@ -73,7 +73,7 @@ class LineageModels:
             for k in range(samples)
         ]
         sampling = Sampling(temperature=temperature, max_new_tokens=max_new_tokens)
-        rollouts = self._pool.generate(asked, sampling, by=fingerprint)
+        rollouts = self._samplers.generate(asked, sampling, by=fingerprint)
         self._count(rollouts, self._loaded[fingerprint])
         found: dict[str, list[str]] = {text: [] for text in distinct}
         for rollout in rollouts:
@@ -89,7 +89,7 @@ class LineageModels:
 
     def _load(self, checkpoint: Checkpoint) -> str:
         if checkpoint.fingerprint not in self._loaded:
-            self._loaded[checkpoint.fingerprint] = self._pool.load_frozen_sampler(checkpoint)
+            self._loaded[checkpoint.fingerprint] = self._samplers.load_frozen_sampler(checkpoint)
         return checkpoint.fingerprint
 
     def _count(self, rollouts: Sequence[Rollout], shape: ModelShape) -> None:

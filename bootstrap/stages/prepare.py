@@ -51,7 +51,7 @@ def prepare(context: Context, entries: Sequence[Entry], number: int) -> Plan:
     )
     if models.champion is None:
         start = weights_of_model(context, recipe.base.model, number=0)
-        return Plan(number=0, init=None, start=start, shape=context.pool.shape(), target_levels=aimed)
+        return Plan(number=0, init=None, start=start, shape=context.learners.shape(), target_levels=aimed)
     position, champion = recipe.generations.position(number), decided(models.champion)
     merged = _inside(context, entries, models.merged)
     if merged:
@@ -63,7 +63,7 @@ def prepare(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         outside = outside_model(position.stage.init)
         assert outside is not None, "what has no parent and merges nothing starts from another model"
         start = weights_of_model(context, outside, number=position.first)
-    context.pool.hold(start)
+    context.learners.hold(start)
     teachers = _named(context, entries, models.teachers)
     parents = sorted(map(decided, models.parents))
     able, own = contributors(entries, parents, siblings=position.siblings), ancestors(entries, parents)
@@ -74,7 +74,7 @@ def prepare(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         init=None if models.init is None else decided(models.init),
         parents=tuple(parents),
         start=start,
-        shape=context.pool.shape(),
+        shape=context.learners.shape(),
         target_levels=aimed,
         replay_levels=replay_levels(aimed, held=pool.levels),
         protected=Protected()
@@ -98,9 +98,7 @@ def prepare(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         visits=history(context, able, own=own) if any(step.draws_epochs for step in position.stage.steps) else (),
         asked=_inside(context, entries, models.asked),
     )
-    context.pool.broadcast("drop_teachers")
-    for _, checkpoint in teachers.values():
-        context.pool.broadcast("load_teacher", dict(checkpoint.files), checkpoint.fingerprint)
+    context.learners.teach_by([checkpoint for _, checkpoint in teachers.values()])
     return plan
 
 

@@ -54,12 +54,12 @@ class ReferencePolicy:
         return self.context.in_progress({**self._inputs, "recipe": self.context.recipe.digest(), "round": number})
 
     def _take(self, since: int, number: int) -> None:
-        store, pool = self.context.store, self.context.pool
+        store, learners = self.context.store, self.context.learners
         kept = store.find_work("reference", self._key(since))
         if (named := self._named(since)) is not None:
             checkpoint = named
         elif since == number:
-            checkpoint = pool.export()
+            checkpoint = learners.export()
             if kept is None:
                 contents = {**in_folder(checkpoint.files), FINGERPRINT: checkpoint.fingerprint.encode()}
                 store.put_work("reference", self._key(since), contents)
@@ -74,7 +74,5 @@ class ReferencePolicy:
             if (stale := store.find_work("reference", self._key(past))) is not None:
                 store.remove_work(stale)
         self._swept = max(self._swept, oldest)
-        pool.broadcast("drop_teachers")
-        for held in (*(teacher for _, teacher in self.plan.teachers.values()), checkpoint):
-            pool.broadcast("load_teacher", dict(held.files), held.fingerprint)
+        learners.teach_by([*(teacher for _, teacher in self.plan.teachers.values()), checkpoint])
         self._since, self._fingerprint = since, checkpoint.fingerprint

@@ -208,9 +208,9 @@ class RlTrainer(Trainer[RlStep]):
             if r.tokens
         ]
         with meter.clock("train"):
-            token_scores = self.context.pool.recompute_logprobs(examples, temperature=self.step.temperature)
+            token_scores = self.context.learners.recompute_logprobs(examples, temperature=self.step.temperature)
         shape = self.plan.shape
-        moved = shape.num_parameters * shape.bytes_per_parameter * self.context.pool.size
+        moved = shape.num_parameters * shape.bytes_per_parameter * self.context.learners.size
         meter.count("train", flops=sum(r.flops for r in token_scores), tokens=0, bytes_moved=moved)
         return {scores.source: scores for scores in token_scores}
 

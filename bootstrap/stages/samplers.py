@@ -43,12 +43,12 @@ def answers(
     if (server := server_model(sampler)) is not None:
         return _ask_server(context, server, asked, source, encoder=encoder, meter=meter)
     _, checkpoint = plan.samplers[sampler]
-    shape = context.pool.load_frozen_sampler(checkpoint)
+    shape = context.samplers.load_frozen_sampler(checkpoint)
     found = generate(
         context, asked, how, shape=shape, meter=meter, policy=checkpoint.fingerprint, by=checkpoint.fingerprint
     )
     if checkpoint.fingerprint not in context.models.loaded:
-        context.pool.drop_frozen_sampler(checkpoint.fingerprint)
+        context.samplers.drop_frozen_sampler(checkpoint.fingerprint)
     return found
 
 

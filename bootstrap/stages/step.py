@@ -149,7 +149,7 @@ def _run_believed(
             undone.add(part)
             told = f"{fault}; the updates since the last checkpoint are done once more"
             context.observe(trainer.plan.event("train", 0, trainer.step.num_rounds, warning=told))
-            context.pool.holding = None
+            context.learners.abandon()
             trainer = type(trainer)(context, trainer.plan, trainer.step, index=trainer.index)
         else:
             if undone:
@@ -191,7 +191,7 @@ def _run_parts(trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoi
         for name, value in watch.peaks.items():
             spent.note(name, value)
         with spent.clock("other"):
-            checkpoint, optimizer = context.pool.training_state()
+            checkpoint, optimizer = context.learners.training_state()
             key = _key(trainer, inputs, part)
             new = store.put_work("state", key, {**in_folder(checkpoint.files), OPTIMIZER_STATE: optimizer})
             store.put_work("part", key, _files(rows, spent))
@@ -222,7 +222,7 @@ def _prepare(trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoint
         tables = Tables.read(found)
         meter.add(found.json(METER_FILE))
     else:
-        context.pool.hold(start)
+        context.samplers.hold(start)
         trainer.prepare(tables, meter)
         context.store.put_work("prepared", key, _files(tables, meter))
     return tables, meter
@@ -230,19 +230,16 @@ def _prepare(trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoint
 
 def _restore(trainer: Trainer[Any], start: Checkpoint, state: Artifact | None) -> Checkpoint:
     """Return the weights after the last complete part; the workers hold them, with the optimizer's `state`."""
-    pool, step = trainer.context.pool, trainer.step
+    learners, step = trainer.context.learners, trainer.step
     if state is None:
-        pool.hold(start)
-        pool.broadcast("begin", step.optimizer, step.critic)
+        learners.hold(start)
+        learners.begin(step.optimizer, step.critic)
         return start
     contents = state.read_all()
     optimizer = contents.pop(OPTIMIZER_STATE)
     files = out_of_folder(contents)
-    pool.load_unverified(files)
-    pool.broadcast("begin", step.optimizer, step.critic)
-    pool.broadcast("restore", optimizer)
-    assert pool.holding is not None
-    return Checkpoint(fingerprint=pool.holding, files=files)
+    fingerprint = learners.restore(files, optimizer, step.optimizer, step.critic)
+    return Checkpoint(fingerprint=fingerprint, files=files)
 
 
 def _run_rounds(
@@ -253,10 +250,10 @@ def _run_rounds(
     `faults`: the common faults told so far, to which these rounds' are added. Raises UpdateFault, by `watch` or a
     worker.
     """
-    pool, step, plan = trainer.context.pool, trainer.step, trainer.plan
+    context, step, plan = trainer.context, trainer.step, trainer.plan
     total = step.num_rounds * trainer.updates_per_round
     # Forward and backward read the weights; the step reads and writes weights, gradient and momentum.
-    moved = 8 * plan.shape.num_parameters * plan.shape.bytes_per_parameter * pool.size
+    moved = 8 * plan.shape.num_parameters * plan.shape.bytes_per_parameter * context.learners.size
     shown: set[str] = set()
     in_flight: deque[tuple[int, float, Round, Any]] = deque()
     began = time.perf_counter()
@@ -265,7 +262,7 @@ def _run_rounds(
         while len(in_flight) > down_to:
             update, factor, drawn, handle = in_flight.popleft()
             with meter.clock("train"):
-                metrics = pool.metrics(handle)
+                metrics = context.learners.metrics(handle)
             first = trainer.samples and update % trainer.updates_per_round == 0
             watch.check(update, metrics, difference=metrics.logprob_difference if first else None)
             meter.count("train", flops=metrics.flops, tokens=metrics.num_tokens, bytes_moved=moved)
@@ -276,11 +273,13 @@ def _run_rounds(
             told |= {"informative": drawn.informative_groups} if drawn.informative_groups is not None else {}
             warning = "" if drawn.common_fault in faults else drawn.common_fault
             faults.add(warning)
-            trainer.context.observe(plan.event("train", update + 1, total, warning=warning, metrics=told))
+            context.observe(plan.event("train", update + 1, total, warning=warning, metrics=told))
 
     for number in rounds:
         if trainer.samples:
             collect(0)
+            with meter.clock("train"):
+                context.samplers.take(context.learners.publish())
         before = len(tables.rollouts)
         drawn = trainer.round(number, tables, meter)
         if trainer.samples:
@@ -289,7 +288,7 @@ def _run_rounds(
             update = number * trainer.updates_per_round + inner
             factor = schedule_factor(step.schedule, update=update, total=total)
             with meter.clock("train"):
-                handle = pool.update(batch, lr_factor=factor, grad_clip=step.grad_clip)
+                handle = context.learners.update(batch, lr_factor=factor, grad_clip=step.grad_clip)
             tables.usage += _usage(batch)
             for row in _references(batch):
                 if row.source not in shown:

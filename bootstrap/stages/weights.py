@@ -36,18 +36,18 @@ def weights_of_model(context: Context, model: ModelSettings, *, number: int) -> 
     """Return the weights of a model that a recipe describes; `number`: the first generation that starts from them."""
     seed, place = context.recipe.seed, (number,) if number else ()
     if (scratch := model.as_scratch) is not None:
-        context.pool.build(scratch, context.task.characters, seed=derive_seed(seed, "initial weights", *place))
-        return context.pool.export()
+        context.learners.build(scratch, context.task.characters, seed=derive_seed(seed, "initial weights", *place))
+        return context.learners.export()
     if (forked := model.as_generation) is not None:
         weights = find_origin(context.store.root.parent, forked).weights()
         if context.recipe.training.adapter is None or base_fingerprint(weights.files) is not None:
-            context.pool.hold(weights)
-            return context.pool.export()
+            context.learners.hold(weights)
+            return context.learners.export()
     if context.recipe.training.adapter is not None:
-        context.pool.adapt(seed=derive_seed(seed, "initial adapter"))
+        context.learners.adapt(seed=derive_seed(seed, "initial adapter"))
     else:
-        context.pool.load_unverified(_pretrained(model.as_pretrained))
-    return context.pool.export()
+        context.learners.load_unverified(_pretrained(model.as_pretrained))
+    return context.learners.export()
 
 
 def weights_in_folder(folder: Path) -> Checkpoint:
@@ -58,8 +58,8 @@ def weights_in_folder(folder: Path) -> Checkpoint:
 
 def provide_base(context: Context, entries: Sequence[Entry]) -> None:
     """Give the workers the whole model under a lineage's adapters, unless they have it or weights are whole."""
-    if context.recipe.training.adapter is not None and context.pool.provided is None:
-        context.pool.provide(_base(context, entries))
+    if context.recipe.training.adapter is not None and context.learners.provided is None:
+        context.roles.provide(_base(context, entries))
 
 
 def base_artifacts(context: Context, checkpoint: Checkpoint) -> dict[str, Artifact]:

@@ -49,6 +49,7 @@ LAYERS = {
     "evaluation": 2,
     "lineage": 3,
     "pool": 4,
+    "roles": 4,
     "worker": 4,
     "room": 4,
     "stages": 4,

@@ -17,6 +17,7 @@ from bootstrap.config.tasks import tasks_of
 from bootstrap.loop import run
 from bootstrap.pool import LocalPool, Pool
 from bootstrap.records import Batch, Event
+from bootstrap.roles import colocated
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -140,7 +141,7 @@ def grow(
         settings,
         lineage=settings.name,
         store=store,
-        pool=pool or LocalPool(workers, batch_rows=64),
+        roles=colocated(pool or LocalPool(workers, batch_rows=64)),
         publish=publish,
         observe=observe,
         environment={},
