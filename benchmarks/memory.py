@@ -142,12 +142,13 @@ def practise(
         with part("training"):
             gradient = worker.gradient(batch)
         with part("optimizer step"):
-            worker.apply(1.0, 1.0, gradient)
+            together([worker.apply(gradient, 1.0, 1.0)])
 
 
 def open_folder(worker: "Worker", folder: Path) -> None:
     """Let the worker take a folder's model, with a fresh adapter if it is to have one."""
     from bootstrap.store.fingerprint import fingerprint_model
+    from bootstrap.training.group import together
 
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     if worker.training.adapter is None:

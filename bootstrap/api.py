@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from bootstrap.lineage.questions.trace import Trace
     from bootstrap.lineage.questions.why import Why
     from bootstrap.lineage.questions.words import Kind, Order, Origin
-    from bootstrap.pool import Pool
     from bootstrap.records import Event
     from bootstrap.reproduction import Reproduction
+    from bootstrap.roles import Roles
 
 
 class Lineage:
@@ -211,20 +211,19 @@ class Lineage:
         *,
         into: str | Path | None = None,
         trust_plugins: Iterable[str] = (),
-        make_pool: "Callable[[Recipe, int, Path], Pool] | None" = None,
+        make_roles: "Callable[[Recipe, int, Path], Roles] | None" = None,
         observe: "Callable[[Event], None] | None" = None,
     ) -> "Reproduction":
         """Make a generation again from its record in a scratch store, and compare the two.
 
         `into`: folder of the scratch store, which stays; by default a temporary one, which does not. `trust_plugins`:
-        code that may run with all your rights, as the stored recipe names it. `make_pool`: makes the workers, given the
-        recipe, their number and the lineage's folder; by default they work in this process. `observe`: called with
+        code that may run with all your rights, as the stored recipe names it. `make_roles`: starts the workers, given
+        the recipe, their number and the lineage's folder; by default they work in this process. `observe`: called with
         events of the progress. Raises, before anything is made, RecipeError for an unknown generation, one that servers
         answer for, a folder in use, a remembered recipe that is not the header's, or a plug-in that is not trusted, and
         WeightsFreed; StoreError, StoreCorrupt, VerifierError, WorkerError.
         """
         from bootstrap.reproduction import as_recorded, check_possible, check_scratch, reproduce
-        from bootstrap.roles import colocated
 
         folder = None if into is None else _path(into)
         grown, name = self._located(generation)
@@ -235,12 +234,12 @@ class Lineage:
             check_possible(grown, node, recipe)
         with plugins.trusting_only(trust_plugins), _folder(folder) as scratch:
             check_scratch(grown, scratch)
-            with (make_pool or _local)(recipe, node.num_workers, scratch) as pool:
+            with (make_roles or _local)(recipe, node.num_workers, scratch) as roles:
                 return reproduce(
                     grown,
                     node.name,
                     recipe=recipe,
-                    roles=colocated(pool),
+                    roles=roles,
                     scratch=scratch,
                     is_kept=into is not None,
                     observe=observe or _unwatched,
@@ -296,11 +295,11 @@ def _heldout_texts(grown: Grown, levels: Sequence[int]) -> dict[str, str]:
         return {}
 
 
-def _local(recipe: "Recipe", workers: int, folder: Path) -> "Pool":
+def _local(recipe: "Recipe", workers: int, folder: Path) -> "Roles":
     """Return workers in this process."""
-    from bootstrap.pool import LocalPool
+    from bootstrap.cli.workers import make_roles
 
-    return LocalPool(workers, batch_rows=recipe.resources.batch_rows)
+    return make_roles(recipe, workers, local=True, root=folder)
 
 
 def _path(folder: str | Path) -> Path:

@@ -83,6 +83,10 @@ class MissingRollout(WorkerError):
     """The workers returned nothing for some of the sequences that they were given."""
 
 
+class PeerFailed(WorkerError):
+    """Another of the workers that train together has failed or is gone; its own error tells why."""
+
+
 class UpdateFault(WorkerError):
     """An update's numbers are not finite, or beyond their bounds (`training.bounds`)."""
 

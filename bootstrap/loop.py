@@ -65,8 +65,7 @@ def run(
     training = roles.configure(training_of(recipe, entries))
     told = as_events(observe, generation=len(entries))
     observe = settle(recipe, store, roles, generation=len(entries), observe=observe)
-    models = LineageModels(roles.samplers)
-    learners, host = roles.learners, roles.samplers.host
+    models, learners, host = LineageModels(roles.samplers), roles.learners, roles.samplers.host
     tools = Tools(processes=learners.size, cache=store.cache_folder, models=models, host=host, progress=told)
     with open_verifiers(recipe, task, tools, models=text_models(recipe, store)) as (verifiers, eval_verifier, panel):
         context = Context(

@@ -1,9 +1,7 @@
 """Several workers that act as one model, in both roles; the process that drives them never imports torch.
 
     driver --- generate(shard) ---> worker 0..N-1 ---> rollouts ---> driver        (driver waits for all)
-    driver --- gradient(shard) ---> worker 0..N-1 --+
-                                                    |  every worker receives every gradient
-               apply(gradients) --> worker 0..N-1 <-+  and takes the same step     (driver waits for worker 0's metrics)
+    driver --- step(shard) -------> worker 0..N-1 <--> each other: gradients, new weights (driver waits for all)
 
 `Pool` holds the sharding, so that `LocalPool` (in-process, for tests and debugging) and the Ray pool differ only in how
 a call reaches a worker. What a worker does with a call is `worker.py`'s; placement of processes is `cluster`'s.
@@ -27,6 +25,7 @@ from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics, Ve
 from bootstrap.memory import Device, MemoryLimits, Shortage
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.scoring.verifier import Verifier, build_verifier
+from bootstrap.store.shards import joined
 from bootstrap.telemetry import Telemetry
 
 _Found = TypeVar("_Found")
@@ -44,6 +43,10 @@ class Pool(ABC):
     """Fingerprint of the weights that all workers hold; None while they are being trained."""
     provided: str | None = None
     """Fingerprint of the base under adapters, once all workers hold it."""
+    source: "Pool | None" = None
+    """The learners whose weights these workers take; None for workers that train them themselves."""
+    role = "worker"
+    """What one of them is called."""
     telemetry: Telemetry = Telemetry()
     """Where the run's figures go."""
     limits: MemoryLimits = MemoryLimits()
@@ -57,7 +60,7 @@ class Pool(ABC):
 
     @abstractmethod
     def start(self, worker: int, method: str, *args: Any) -> Any:
-        """Begin a call on one worker and return its handle; arguments may be handles."""
+        """Begin a call on one worker and return its handle; arguments may be handles, and what `share` returned."""
 
     @abstractmethod
     def wait(self, handles: Sequence[Any], *, what: str) -> list[Any]:
@@ -254,8 +257,17 @@ class Pool(ABC):
         return Version(self.holding)
 
     def take(self, version: Version) -> None:
-        """Answer with these weights, which the same processes hold already."""
-        assert self.holding == version.fingerprint, "workers in both roles hold the weights in training"
+        """Answer with these weights from here on. Raises FingerprintMismatch when others arrive.
+
+        They come from the first learner, past the driver; workers in both roles hold them already.
+        """
+        if self.holding == version.fingerprint:
+            return
+        assert self.source is not None, "workers in both roles hold the weights in training"
+        self.holding = None
+        published = self.source.start(0, "export")
+        self.wait([self.start(w, "renew", published, version.fingerprint) for w in range(self.size)], what="weights")
+        self.holding = version.fingerprint
 
     def update(self, batch: Batch, *, lr_factor: float, grad_clip: float) -> Any:
         """Begin one optimizer update over the whole batch and return a handle for `metrics`.
@@ -263,11 +275,12 @@ class Pool(ABC):
         Calls to one worker run in order, so the driver may prepare the next batch meanwhile.
         """
         self.holding = None
-        gradients = [
-            self.start(w, "gradient", replace(batch, examples=shard))
-            for w, shard in enumerate(_split_examples(batch.examples, self.size))
-        ]
-        return [self.start(w, "apply", lr_factor, grad_clip, *gradients) for w in range(self.size)]
+        shards = [replace(batch, examples=shard) for shard in _split_examples(batch.examples, self.size)]
+        return self.step(shards, lr_factor=lr_factor, grad_clip=grad_clip)
+
+    @abstractmethod
+    def step(self, shards: Sequence[Batch], *, lr_factor: float, grad_clip: float) -> list[Any]:
+        """Begin one update of all workers, each with its shard, and return the handles."""
 
     def metrics(self, update: Any) -> UpdateMetrics:
         """Wait for an update and return its metrics."""
@@ -292,16 +305,17 @@ class Pool(ABC):
         return self.wait([self.start(0, "export")], what="export")[0]
 
     def training_state(self) -> tuple[Checkpoint, bytes]:
-        """Return weights and optimizer state of the first worker, once all hold the same weights."""
+        """Return the weights, once all workers hold the same, and the optimizer's state, of which each has a share."""
         fingerprints = self.broadcast("fingerprint")
-        checkpoint, state = self.wait([self.start(0, "export"), self.start(0, "optimizer_state")], what="checkpoint")
+        owned = [self.start(worker, "optimizer_state") for worker in range(self.size)]
+        checkpoint, *states = self.wait([self.start(0, "export"), *owned], what="checkpoint")
         self.holding = self._one([*fingerprints, checkpoint.fingerprint])
-        return checkpoint, state
+        return checkpoint, joined([(f"worker {worker}", state) for worker, state in enumerate(states)])
 
     def prove(self, fingerprint: str) -> None:
         """Hash the weights of every worker anew. Raises FingerprintMismatch, naming each that holds others."""
         found = enumerate(self.broadcast("changed", fingerprint))
-        if others := [f"worker {number} {told}" for number, told in found if told]:
+        if others := [f"{self.role} {number} {told}" for number, told in found if told]:
             self.holding = None
             raise FingerprintMismatch(
                 f"weights have changed in memory since they were loaded as {fingerprint[:16]}: {', '.join(others)}. "
@@ -324,7 +338,7 @@ class LocalPool(Pool):
 
         super().__init__()
         self.size = size
-        self.workers = [Worker(batch_rows=batch_rows) for _ in range(size)]
+        self.workers = [Worker(batch_rows=batch_rows, rank=rank, num_ranks=size) for rank in range(size)]
 
     def start(self, worker: int, method: str, *args: Any) -> Any:
         return getattr(self.workers[worker], method)(*args)
@@ -334,6 +348,13 @@ class LocalPool(Pool):
             if worker.bounds.shortages:
                 self._heard(index, worker.take_shortages())
         return list(handles)
+
+    def step(self, shards: Sequence[Batch], *, lr_factor: float, grad_clip: float) -> list[Any]:
+        from bootstrap.training.group import together
+
+        gradients = [self.start(worker, "gradient", shard) for worker, shard in enumerate(shards)]
+        steps = [self.start(w, "apply", gradient, lr_factor, grad_clip) for w, gradient in enumerate(gradients)]
+        return together(steps)
 
     def share(self, value: Any) -> Any:
         return value

@@ -75,6 +75,14 @@ class Holders(Protocol):
         """Hash the weights of every process anew. Raises FingerprintMismatch, naming each that holds others."""
         ...
 
+    def release(self) -> None:
+        """Let the processes and their memory go; `telemetry` works until `close`. May be repeated."""
+        ...
+
+    def close(self) -> None:
+        """Let the processes go, for good. May be repeated."""
+        ...
+
     def benchmark(self, seconds: float) -> dict[str, float]:
         """Return the processes' rates summed, measured while all work."""
         ...
@@ -195,14 +203,43 @@ class Roles:
     def configure(self, training: Training) -> Training:
         """Give both the recipe's settings, before any weights, and return them with `auto` resolved."""
         training = self.learners.configure(training)
-        return training if self.samplers is self.learners else self.samplers.configure(training)
+        return self.samplers.configure(training) if self.are_apart else training
 
     def provide(self, base: Checkpoint) -> None:
         """Give both the base of adapters."""
         self.learners.provide(base)
         self.samplers.provide(base)
 
+    @property
+    def are_apart(self) -> bool:
+        """Whether other processes answer than learn."""
+        return self.samplers is not self.learners
+
+    def release(self) -> None:
+        """Let all processes and their memory go; `telemetry` works until `close`. May be repeated."""
+        self.samplers.release()
+        self.learners.release()
+
+    def close(self) -> None:
+        """Let all processes go, for good. May be repeated."""
+        # The samplers may share what the learners hold open.
+        if self.are_apart:
+            self.samplers.close()
+        self.learners.close()
+
+    def __enter__(self) -> "Roles":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 def colocated(pool: Pool) -> Roles:
     """Return both roles in the same processes, with one copy of the weights in each."""
     return Roles(pool, pool)
+
+
+def apart(learners: Pool, samplers: Pool) -> Roles:
+    """Return roles in processes of their own; `samplers` take the weights that `learners` publish."""
+    samplers.source, samplers.role = learners, "sampler"
+    return Roles(learners, samplers)

@@ -5,7 +5,6 @@ imports it. It knows no algorithm, task or verifier.
 """
 
 import platform
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -26,10 +25,11 @@ from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Samp
 from bootstrap.rollouts.engine import TransformersEngine
 from bootstrap.room import ModelRoom, WorkerBounds, enough_memory, work_of
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model, fingerprint_safetensors
-from bootstrap.training import chat, lora, packing, precision
+from bootstrap.training import chat, lora, packing, precision, speed
 from bootstrap.training import model as models
 from bootstrap.training.data_text import Letters, prompt_tokens
 from bootstrap.training.drift import divergence_from
+from bootstrap.training.group import Group, Meeting, Steps
 from bootstrap.training.late_ends import LateEnds
 from bootstrap.training.learner import Gradient, Learner
 from bootstrap.training.merge import merge
@@ -58,12 +58,16 @@ class _Base:
 class Worker:
     """The model of one process. Every method may be called from another process; arguments and results pickle."""
 
-    def __init__(self, *, batch_rows: int, device: str | None = None) -> None:
-        """`batch_rows`: most sequences of a forward pass. `device`: None takes a GPU where there is one."""
+    def __init__(self, *, batch_rows: int, device: str | None = None, rank: int = 0, num_ranks: int = 1) -> None:
+        """`batch_rows`: most sequences of a forward pass; `device`: None takes a GPU where there is one.
+
+        `rank`: this worker's place among the `num_ranks` that train together.
+        """
         torch.set_num_threads(1)
         # Ray hides every GPU from a worker that was given none.
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.batch_rows = batch_rows
+        self.group = Group(rank, num_ranks)
         self.bounds = WorkerBounds()
         self.teachers: dict[str, Any] = {}
         self.frozen_samplers: dict[str, TransformersEngine] = {}
@@ -71,6 +75,14 @@ class Worker:
         self.learner: Learner | None = None
         self.model: Any = None
         self.training = Training()
+
+    def meet(self, host: str) -> Meeting:
+        """Open the meeting of all ranks, as the first; `host`: its address for ranks on other machines, if any are."""
+        return self.group.meet(host)
+
+    def join(self, meeting: Meeting, seconds: float) -> None:
+        """Meet the other ranks within `seconds`. Raises PeerFailed."""
+        self.group.join(meeting, seconds)
 
     def has_bf16(self) -> bool:
         """Return whether this worker's device has instructions for products in bf16."""
@@ -160,6 +172,22 @@ class Worker:
         if expected is not None and found != expected:
             raise FingerprintMismatch(f"a worker holds weights {found[:16]}, the plan names {expected[:16]}")
         return found
+
+    @enough_memory("the model's weights")
+    def renew(self, published: Checkpoint, fingerprint: str) -> None:
+        """Take the weights that a learner has published, in the place of those held where they are of one model.
+
+        Raises FingerprintMismatch when they are not those of the fingerprint.
+        """
+        is_alike = self.model is not None and self.base is None and self.passed_on == models.passed_on(published.files)
+        if is_alike and models.replace_weights(self.model, published.files):
+            if self.inference_copy is not None:
+                self.inference_copy.refresh()
+            self._fingerprint = None
+            if (found := self.fingerprint()) != fingerprint:
+                raise FingerprintMismatch(f"a sampler holds weights {found[:16]}, the learners {fingerprint[:16]}")
+        else:
+            self.load(published.files, fingerprint)
 
     def _open(self, files: Mapping[str, bytes]) -> tuple[Any, Any]:
         """Return a folder's model, on the device, and its tokenizer."""
@@ -376,6 +404,8 @@ class Worker:
             packed=self.training.packing,
             late_ends=LateEnds(self.engine.eos.tolist(), self.engine.min_new_tokens),
             room=self.room,
+            rank=self.group.rank,
+            num_ranks=self.group.size,
         )
 
     def gradient(self, batch: Batch) -> Gradient:
@@ -390,15 +420,24 @@ class Worker:
         learner = self.learner
         return self._within_memory(lambda: learner.recompute_logprobs(examples, temperature=temperature))
 
-    def apply(self, lr_factor: float, grad_clip: float, *gradients: Gradient) -> UpdateMetrics:
-        """Take the optimizer step of the whole batch; all workers take it, by the same gradients in the same order."""
+    def apply(self, gradient: Gradient, lr_factor: float, grad_clip: float) -> Steps[UpdateMetrics]:
+        """Take the optimizer step of the whole batch, of which `gradient` is this worker's; all workers take it."""
         assert self.learner is not None, "begin() comes before apply()"
         self._fingerprint = None
         with enough_memory("the optimizer's step"):
-            metrics = self.learner.apply(list(gradients), lr_factor=lr_factor, grad_clip=grad_clip)
+            metrics = yield from self.learner.updater.apply(gradient, lr_factor=lr_factor, grad_clip=grad_clip)
         if self.inference_copy is not None:
             self.inference_copy.refresh()
         return metrics
+
+    def step(self, batch: Batch, lr_factor: float, grad_clip: float) -> UpdateMetrics:
+        """Take one update with the other ranks, of which `batch` is this worker's shard."""
+
+        def steps() -> Steps[UpdateMetrics]:
+            # Inside, so that an error here is told to the ranks that wait.
+            return (yield from self.apply(self.gradient(batch), lr_factor, grad_clip))
+
+        return self.group.run(steps())
 
     @enough_memory("the models that are merged")
     def merge(
@@ -427,42 +466,14 @@ class Worker:
     def optimizer_state(self) -> bytes:
         """Return the optimizer's state as safetensors."""
         assert self.learner is not None, "begin() comes before optimizer_state()"
-        return self.learner.state()
+        return self.learner.updater.state()
 
     @enough_memory("the optimizer's state")
     def restore(self, state: bytes) -> None:
         """Continue a training step from `optimizer_state`."""
         assert self.learner is not None, "begin() comes before restore()"
-        self.learner.restore(state)
+        self.learner.updater.restore(state)
 
     def benchmark(self, seconds: float) -> dict[str, float]:
-        """Return measured matmul FLOP/s, in the recipe's precision, and bytes moved per second.
-
-        Half of the time goes to square matmuls (512 wide on a CPU, which fits the cache; 4096 on a GPU), half to
-        copying 64 MiB (does not fit).
-        """
-        width = 4096 if self.device.type == "cuda" else 512
-        dtype = torch.bfloat16 if self.training.precision == "bf16" else torch.float32
-        square = torch.randn(width, width, device=self.device, dtype=dtype)
-        block = torch.zeros(16 * 2**20, device=self.device)
-        target = torch.empty_like(block)
-        return {
-            "matmul_flops": 2 * width**3 * self._rate(lambda: torch.mm(square, square), seconds / 2),
-            "memory_bytes": 2 * block.nbytes * self._rate(lambda: target.copy_(block), seconds / 2),
-        }
-
-    def _rate(self, action: Callable[[], Any], seconds: float) -> float:
-        """Return how often per second `action` runs, after one warm-up call."""
-        action()
-        self._finish()
-        count, start = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - start) < seconds or count == 0:
-            action()
-            self._finish()
-            count += 1
-        return count / elapsed
-
-    def _finish(self) -> None:
-        """Wait for the device's queue; a CPU has none."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
+        """Return measured matmul FLOP/s, in the recipe's precision, and bytes moved per second."""
+        return speed.measure(self.device, precision=self.training.precision, seconds=seconds)

@@ -7,10 +7,10 @@ from rich.console import Console
 
 from bootstrap.api import Lineage
 from bootstrap.cli.progress import Expected, progress
-from bootstrap.cli.run import make_pool
+from bootstrap.cli.workers import make_roles
 from bootstrap.config.recipe import Recipe
-from bootstrap.pool import Pool
 from bootstrap.reproduction import Reproduction
+from bootstrap.roles import Roles
 
 
 def reproduced(lineage: Lineage, name: str, *, into: Path | None, trusted: Sequence[str], ray: bool) -> Reproduction:
@@ -19,9 +19,9 @@ def reproduced(lineage: Lineage, name: str, *, into: Path | None, trusted: Seque
     `trusted`: plug-ins that may be imported; `ray`: on workers of Ray.
     """
 
-    def pool(recipe: Recipe, workers: int, folder: Path) -> Pool:
-        return make_pool(recipe, workers, local=not ray, root=folder)
+    def roles(recipe: Recipe, workers: int, folder: Path) -> Roles:
+        return make_roles(recipe, workers, local=not ray, root=folder)
 
     node = lineage.generation(name)
     with progress(Console(stderr=True), last=node.number, expected=Expected()) as display:
-        return lineage.reproduce(node.name, into=into, trust_plugins=trusted, make_pool=pool, observe=display)
+        return lineage.reproduce(node.name, into=into, trust_plugins=trusted, make_roles=roles, observe=display)

@@ -22,6 +22,7 @@ from bootstrap.cli.stores import committed
 from bootstrap.cli.sync import sync_later, where_to_look
 from bootstrap.cli.target import as_last_run, remember
 from bootstrap.cli.watch import Watch
+from bootstrap.cli.workers import make_roles
 from bootstrap.config.base import named
 from bootstrap.config.load import is_remembered, load_recipe, recipe_folder
 from bootstrap.config.recipe import Recipe
@@ -36,7 +37,6 @@ from bootstrap.lineage.tracking import experiment_name, is_remote, resolve_track
 from bootstrap.memory import FULLEST, Device
 from bootstrap.planning.overhead import GENERATION
 from bootstrap.planning.plan import LineagePlan, make_plan
-from bootstrap.pool import Pool
 from bootstrap.provenance import git_commit, source_digest
 from bootstrap.scoring.verifier import Tools
 from bootstrap.stages.fitting import text_models
@@ -286,24 +286,23 @@ def run_recipe(
             with ExitStack() as work:
                 if plan.planned or _lacks_final(recipe, folder, committed_before):
                     from bootstrap import loop
-                    from bootstrap.roles import colocated
 
-                    pool = work.enter_context(make_pool(recipe, plan.workers, local=local, root=folder.root))
+                    roles = work.enter_context(make_roles(recipe, plan.workers, local=local, root=folder.root))
                     newest = committed_before[-1].generation if committed_before else None
-                    work.enter_context(watch.telling(pool.telemetry, newest))
+                    work.enter_context(watch.telling(roles.learners.telemetry, newest))
                     start_up = time.monotonic() - BEGAN
                     loop.run(
                         recipe,
                         lineage=plan.lineage,
                         store=folder,
-                        roles=colocated(pool),
+                        roles=roles,
                         publish=publish,
                         observe=watch,
                         environment=environment(),
                         past_guards=past_guards,
                     )
                     # Frees the workers' places while MLflow is brought up to date.
-                    pool.release()
+                    roles.release()
                     if final_of(folder, folder.ledger.read()) != final_of(folder, committed_before):
                         # The final comparison is made after the last commit.
                         publisher()
@@ -365,25 +364,6 @@ def split(wall: float, *, start_up: float, publishing: float, added: Sequence[En
     parts: Mapping[str, float] = {"start-up": start_up, **(stages if added else {}), "publishing": publishing}
     listed = ", ".join(f"{name} {text.duration(seconds)}" for name, seconds in parts.items())
     return f"took {text.duration(wall)} for {text.count(len(added), 'generation')}: {listed}"
-
-
-def make_pool(recipe: Recipe, workers: int, *, local: bool, root: Path) -> Pool:
-    """Return the workers: Ray actors, or with `local` workers in this process."""
-    resources = recipe.resources
-    if local:
-        from bootstrap.pool import LocalPool
-
-        return LocalPool(workers, batch_rows=resources.batch_rows)
-    from bootstrap.cluster.pool import RayPool
-
-    return RayPool(
-        workers,
-        batch_rows=resources.batch_rows,
-        cpus_per_worker=resources.cpus_per_worker,
-        gpus_per_worker=resources.gpus_per_worker,
-        wait_seconds=resources.wait_seconds,
-        lineage=str(root),
-    )
 
 
 def environment() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The actors of a run: what each Ray process does with a call, and its names in Ray's dashboard.
 
     actor    `LINEAGE worker N`
-    call     `STAGE: METHOD`, for example `train: gradient`; also the title of the worker's process during the call
+    call     `STAGE: METHOD`, for example `train: step`; also the title of the worker's process during the call
 
 Ray reads an actor's `repr` once, when it makes the actor, so the stage cannot be part of it. A worker's own errors
 travel as values (`Failure`), because Ray replaces the exception of a call in every call that depends on it. Left out:
@@ -68,16 +68,24 @@ class WorkerActor(Named):
         return os.getpid(), ray.util.get_node_ip_address()
 
     def prepare(
-        self, batch_rows: int, store: str, lineage: str, index: int, pulse: str = "", every: float = BEAT_SECONDS
+        self,
+        batch_rows: int,
+        store: str,
+        lineage: str,
+        index: int,
+        size: int,
+        pulse: str = "",
+        every: float = BEAT_SECONDS,
     ) -> None:
         """Make the worker, apart from the constructor: it takes seconds that are no part of the placement.
 
-        `pulse`: name under which it tells its progress, at most once in `every` seconds; empty for nothing.
+        `index`, `size`: its place among so many that train together. `pulse`: name under which it tells its progress,
+        at most once in `every` seconds; empty for nothing.
         """
         # The driver imports this module without torch.
         from bootstrap.worker import Worker
 
-        self._worker = Worker(batch_rows=batch_rows)
+        self._worker = Worker(batch_rows=batch_rows, rank=index, num_ranks=size)
         self._progress = Progress(self._worker.bounds, name=pulse, every=every)
         self._telemetry = WorkerTelemetry(store=store, lineage=lineage, worker=index)
 
@@ -89,8 +97,7 @@ class WorkerActor(Named):
                 result = getattr(self._worker, method)(*plain)
         except BootstrapError as error:
             return Failure(error)
-        # A gradient goes to the other workers; the update that follows it tells the driver.
-        if method == "gradient" or not self._worker.bounds.shortages:
+        if not self._worker.bounds.shortages:
             return result
         return Told(result, self._worker.take_shortages())
 
@@ -131,7 +138,7 @@ class LockActor:
 
 
 def task_name(method: str) -> str:
-    """Return the name in Ray's dashboard of a call that begins now: `train: gradient`."""
+    """Return the name in Ray's dashboard of a call that begins now: `train: step`."""
     stage = STAGE.get()
     return method if stage in ("", method) else f"{stage}: {method}"
 

@@ -4,7 +4,8 @@
     driver, at the start a place for every worker      wait_seconds -> WaitTimeout with resources asked and free
     driver, `wait`       the calls it names           wait_seconds without progress of a worker that holds the others
                                                       up (`progress.py`) -> WaitTimeout with worker, call, since when
-    worker, `apply`      all gradients of the update  none of its own: the driver's wait covers the whole chain
+    worker, `step`       the other workers' gradients the driver's wait: workers that train together make progress
+                                                      together; `group.py`'s own bound stands far behind it
     driver, `host`       a place and a loaded model   wait_seconds -> WaitTimeout with resources asked and free
     driver, `judge`      a hosted verifier's answers  wait_seconds per round -> WaitTimeout
     all of these         Ray's own processes          `vital.py` asks every few seconds -> ClusterError
@@ -25,7 +26,6 @@ import socket
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
@@ -43,6 +43,7 @@ from ray.exceptions import (
 
 from bootstrap import machine
 from bootstrap.cluster.actors import (
+    Failure,
     LockActor,
     Named,
     Told,
@@ -52,15 +53,17 @@ from bootstrap.cluster.actors import (
     task_name,
     worker_environment,
 )
+from bootstrap.cluster.calls import Call, cause_of_death, clock, first_error, late
 from bootstrap.cluster.connection import connect, first_line, last_line
 from bootstrap.cluster.progress import BEAT_SECONDS, Pulses
 from bootstrap.cluster.telemetry import RayTelemetry
 from bootstrap.cluster.vital import Vital
 from bootstrap.config import verifiers
 from bootstrap.config.answers import Judges
-from bootstrap.errors import ClusterError, LineageLocked, WaitTimeout, WorkerError
+from bootstrap.errors import ClusterError, LineageLocked, PeerFailed, WaitTimeout, WorkerError
 from bootstrap.memory import Kind
 from bootstrap.pool import Pool
+from bootstrap.records import Batch
 from bootstrap.scoring.verifier import Answer, Judgement, Verifier
 from bootstrap.telemetry import Telemetry
 
@@ -69,7 +72,7 @@ REMEDY = "run the same command again: it continues from the last checkpoint"
 
 _KINDS: dict[str, Kind] = {
     "generate": "rollout_rows",
-    "gradient": "train_tokens",
+    "step": "train_tokens",
     "recompute_logprobs": "train_tokens",
     "divergence": "train_tokens",
 }
@@ -101,24 +104,14 @@ class _HostedVerifier:
             self._actor = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Call:
-    """A call in progress; `needs`: the calls whose results are its arguments."""
-
-    ref: Any
-    worker: int
-    method: str
-    needs: tuple["_Call", ...]
-    began: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-
 class RayPool(Pool):
     """Workers as driver-owned Ray actors, on this machine or on a cluster.
 
     `address`: a cluster's `host:port` or `auto`; None takes `RAY_ADDRESS`, and without it starts a private Ray on this
     machine, which ends with the pool. `lineage`: path of the lineage that this driver writes; a second driver of it on
-    the same cluster gets LineageLocked. Raises ClusterError when Ray cannot be reached or started, WaitTimeout when the
-    workers are not placed, or not ready, within `wait_seconds`.
+    the same cluster gets LineageLocked. `beside`: the learners of the run, whose Ray and lock the samplers share;
+    `more_cpus`: CPUs that a private Ray has for those. Raises ClusterError when Ray cannot be reached or started,
+    WaitTimeout when the workers are not placed, or not ready, within `wait_seconds`.
     """
 
     def __init__(
@@ -131,9 +124,14 @@ class RayPool(Pool):
         wait_seconds: float = 600,
         address: str | None = None,
         lineage: str | None = None,
+        beside: "RayPool | None" = None,
+        more_cpus: float = 0,
     ) -> None:
         super().__init__()
         self.size = size
+        self._beside = beside
+        if beside is not None:
+            self.role = "sampler"
         self.wait_seconds = wait_seconds
         self._each = {k: v for k, v in (("CPU", cpus_per_worker), ("GPU", gpus_per_worker)) if v}
         self._actors: list[Any] = []
@@ -151,30 +149,34 @@ class RayPool(Pool):
         self._vital: Vital | None = None
         with ExitStack() as undo:
             undo.callback(self.close)
-            self._private, self._initialised = connect(address, cpus=size * cpus_per_worker)
-            self._vital = Vital()
-            if lineage is not None and not self._private:
-                self._take_lock(lineage)
-            self.telemetry = RayTelemetry(store=self._store, lineage=self._lineage)
+            if beside is not None:
+                self._private, self._vital, self.telemetry = beside._private, beside._vital, beside.telemetry
+            else:
+                self._private, self._initialised = connect(address, cpus=size * cpus_per_worker + more_cpus)
+                self._vital = Vital()
+                if lineage is not None and not self._private:
+                    self._take_lock(lineage)
+                self.telemetry = RayTelemetry(store=self._store, lineage=self._lineage)
             if self._private:
                 self._require_that_they_fit()
             self._actors = [
-                self._actor(WorkerActor, f"worker {index}", cpus=cpus_per_worker, gpus=gpus_per_worker)
+                self._actor(WorkerActor, f"{self.role} {index}", cpus=cpus_per_worker, gpus=gpus_per_worker)
                 for index in range(size)
             ]
             with self.telemetry.waiting("places for the workers"):
                 self.places = self._await_placement()
             who = (self._store, self._lineage)
             prepared = [
-                _Call(
-                    ref=actor.prepare.remote(batch_rows, *who, index, self._pulses.name(index), self._slice),
+                Call(
+                    ref=actor.prepare.remote(batch_rows, *who, index, size, self._pulses.name(index), self._slice),
                     worker=index,
                     method="prepare",
-                    needs=(),
                 )
                 for index, actor in enumerate(self._actors)
             ]
             self.wait(prepared, what="the start of the workers")
+            if size > 1 and beside is None:
+                self._introduce()
             undo.pop_all()
 
     def _actor(self, kind: type[Named], name: str, *, cpus: float, gpus: float) -> Any:
@@ -191,13 +193,22 @@ class RayPool(Pool):
         }
         return ray.remote(kind).options(**options).remote(name)
 
+    def _introduce(self) -> None:
+        """Let the workers meet that train together: by a file on one machine, else at the first one's address."""
+        addresses = {address for _, address in self.places}
+        host = "" if len(addresses) == 1 else self.places[0][1]
+        [meeting] = self.wait([self.start(0, "meet", host)], what="the meeting of the workers")
+        self.broadcast("join", meeting, self.wait_seconds)
+
     def start(self, worker: int, method: str, *args: Any) -> Any:
-        # Ray resolves references among top-level arguments from worker to worker, past the driver.
-        plain = [argument.ref if isinstance(argument, _Call) else argument for argument in args]
-        needs = tuple(argument for argument in args if isinstance(argument, _Call))
         self._require_ray(method)
+        # Ray resolves references among top-level arguments from process to process, past the driver.
+        plain = [argument.ref if isinstance(argument, Call) else argument for argument in args]
         call = self._actors[worker].call.options(name=task_name(method))
-        return _Call(ref=call.remote(method, *plain), worker=worker, method=method, needs=needs)
+        return Call(ref=call.remote(method, *plain), worker=worker, method=method)
+
+    def step(self, shards: Sequence[Batch], *, lr_factor: float, grad_clip: float) -> list[Any]:
+        return [self.start(worker, "step", shard, lr_factor, grad_clip) for worker, shard in enumerate(shards)]
 
     def wait(self, handles: Sequence[Any], *, what: str) -> list[Any]:
         try:
@@ -209,9 +220,13 @@ class RayPool(Pool):
         for call, result in zip(handles, results, strict=True):
             if isinstance(result, Told):
                 self._heard(call.worker, result.shortages)
+        # A worker that another's failure left waiting does not know the cause.
+        failures = [result for result in results if isinstance(result, Failure)]
+        for failure in sorted(failures, key=lambda one: isinstance(one.error, PeerFailed)):
+            raise failure.error
         return [checked(result) for result in results]
 
-    def _results(self, calls: Sequence[_Call], what: str) -> list[Any]:
+    def _results(self, calls: Sequence[Call], what: str) -> list[Any]:
         """Return the calls' results, once all are there.
 
         Raises WaitTimeout when a worker that others wait for makes no progress in `wait_seconds`.
@@ -228,15 +243,18 @@ class RayPool(Pool):
             except GetTimeoutError:
                 # What follows asks the GCS, which Ray waits for longer than this pool does.
                 self._require_ray(what)
-            late, now = self._holding_up(calls), time.monotonic()
-            busy = {call.worker for call in late}
+            waiting, now = late(calls), time.monotonic()
+            busy = {call.worker for call in waiting}
             # The first look at a worker says where its count stands, which may be old.
-            moved |= dict.fromkeys(self._pulses.moved(sorted(busy)) & looked, now)
+            alive = self._pulses.moved(sorted(busy)) & looked
+            # Who trains waits for the others, without progress of its own.
+            together = {call.worker for call in waiting if call.method == "step"}
+            moved |= dict.fromkeys(alive | together if alive & together else alive, now)
             moved |= dict.fromkeys(moved.keys() - busy, now)
             if self.asked and busy <= looked:
                 self.on_answers(min(self._pulses.answered(), self.asked), self.asked)
             looked |= busy
-            still = [call for call in late if now - moved[call.worker] >= self.wait_seconds]
+            still = [call for call in waiting if now - moved[call.worker] >= self.wait_seconds]
             if still:
                 raise WaitTimeout(self._overdue(still, what))
 
@@ -276,7 +294,7 @@ class RayPool(Pool):
                 result = ray.get(ref, timeout=self.wait_seconds)
         except GetTimeoutError:
             raise WaitTimeout(
-                f"waited {self.wait_seconds:g} s for {what}, asked at {_clock(began)} ({self._supply()}; a hosted "
+                f"waited {self.wait_seconds:g} s for {what}, asked at {clock(began)} ({self._supply()}; a hosted "
                 "verifier asks for as much of a GPU as a worker). Free or add what is missing, lower "
                 f"resources.workers, or raise resources.wait_seconds; then {REMEDY}"
             ) from None
@@ -301,16 +319,17 @@ class RayPool(Pool):
         if self._lock is not None:
             self._kill(self._lock)
             self._lock = None
-        self.telemetry.close()
+        if self._beside is None:
+            self.telemetry.close()
         self.telemetry = Telemetry()
         if self._initialised:
             self._initialised = False
             if not self._is_dead():
                 self._pulses.forget()
             ray.shutdown()
-        if self._vital is not None:
+        if self._vital is not None and self._beside is None:
             self._vital.close()
-            self._vital = None
+        self._vital = None
 
     def _kill(self, actor: Any) -> None:
         """End an actor, unless its Ray is dead, and it with that."""
@@ -328,7 +347,7 @@ class RayPool(Pool):
     def _take_lock(self, lineage: str) -> None:
         """Hold the lineage on the whole cluster. Raises LineageLocked, naming the owner."""
         name = f"lineage {lineage}"
-        owner = f"process {os.getpid()} on host {socket.gethostname()} since {_clock(datetime.now(UTC))}"
+        owner = f"process {os.getpid()} on host {socket.gethostname()} since {clock(datetime.now(UTC))}"
         try:
             self._lock = ray.remote(LockActor).options(name=name, namespace=LOCK_NAMESPACE, num_cpus=0).remote(owner)
         except ActorAlreadyExistsError:
@@ -360,15 +379,15 @@ class RayPool(Pool):
         start = time.monotonic()
         while True:
             left = start + self.wait_seconds - time.monotonic()
-            ready, late = ray.wait(refs, num_returns=len(refs), timeout=max(0.0, min(_NOTICE_SECONDS, left)))
-            if not late:
+            ready, absent = ray.wait(refs, num_returns=len(refs), timeout=max(0.0, min(_NOTICE_SECONDS, left)))
+            if not absent:
                 break
-            failed = _first_error(ready)
+            failed = first_error(ready)
             if failed is not None:
                 raise self._translated(failed, "the start of the workers") from failed
-            missing = ", ".join(str(index) for index, ref in enumerate(refs) if ref in late)
+            missing = ", ".join(str(index) for index, ref in enumerate(refs) if ref in absent)
             waited = time.monotonic() - start
-            state = f"worker(s) {missing} of {self.size} are not placed after {waited:.0f} s: {self._supply()}"
+            state = f"{self.role}(s) {missing} of {self.size} are not placed after {waited:.0f} s: {self._supply()}"
             if waited >= self.wait_seconds:
                 raise WaitTimeout(
                     f"{state}; free or add what is missing, lower resources.workers, or raise resources.wait_seconds"
@@ -388,21 +407,10 @@ class RayPool(Pool):
         ]
         return "they ask for " + (" and ".join(rows) or "nothing that Ray counts")
 
-    def _holding_up(self, calls: Iterable[_Call]) -> list[_Call]:
-        """Return the calls that hold up the rest: the late ones whose arguments are all there."""
-        late: dict[Any, _Call] = {}
-        queue = list(calls)
-        while queue:
-            call = queue.pop()
-            if call.ref not in late and not ray.wait([call.ref], timeout=0)[0]:
-                late[call.ref] = call
-                queue += call.needs
-        return [call for call in late.values() if not any(need.ref in late for need in call.needs)]
-
-    def _overdue(self, calls: Iterable[_Call], what: str) -> str:
+    def _overdue(self, calls: Iterable[Call], what: str) -> str:
         """Return in words which calls make no progress."""
         rows = "; ".join(
-            f"{self._named(call.worker)} has not answered `{call.method}`, asked at {_clock(call.began)}"
+            f"{self._named(call.worker)} has not answered `{call.method}`, asked at {clock(call.began)}"
             for call in sorted(calls, key=lambda call: call.worker)
         )
         return (
@@ -410,7 +418,7 @@ class RayPool(Pool):
             f"If a single pass takes that long, raise resources.wait_seconds; then {REMEDY}"
         )
 
-    def _lowered(self, error: RayError, calls: Sequence[_Call]) -> str:
+    def _lowered(self, error: RayError, calls: Sequence[Call]) -> str:
         """Halve the limit that a worker went by whose process was ended for lack of memory; return it in words.
 
         The next run begins with it. Empty where memory is not known to be the cause, or nothing can be halved.
@@ -418,12 +426,7 @@ class RayPool(Pool):
         is_known = isinstance(error, OutOfMemoryError) or "low on memory" in str(error)
         if not is_known and machine.num_killed() == self._num_killed:
             return ""
-        methods, queue = set[str](), list(calls)
-        while queue:
-            call = queue.pop()
-            methods.add(call.method)
-            queue += call.needs
-        kinds = {_KINDS[method] for method in methods & _KINDS.keys()}
+        kinds = {_KINDS[call.method] for call in calls if call.method in _KINDS}
         who = self._who(error)
         for worker in range(self.size) if who is None else (who,):
             for tried in self._pulses.largest(worker):
@@ -444,7 +447,7 @@ class RayPool(Pool):
             case RayActorError():
                 who = self._who(error)
                 subject = "a worker" if who is None else self._named(who)
-                told = f"{subject} died during {what}: {_cause_of_death(error)}"
+                told = f"{subject} died during {what}: {cause_of_death(error)}"
             case RayTaskError(cause=Exception() as cause):
                 # A defect of this program, not a failure of a process: it keeps its type, as it does without Ray.
                 return cause
@@ -459,28 +462,6 @@ class RayPool(Pool):
 
     def _named(self, worker: int) -> str:
         if worker >= len(self.places):
-            return f"worker {worker}"
+            return f"{self.role} {worker}"
         process, node = self.places[worker]
-        return f"worker {worker} (process {process} on node {node})"
-
-
-def _first_error(refs: Sequence[Any]) -> RayError | None:
-    """Return the first error among finished calls."""
-    try:
-        ray.get(list(refs))
-    except RayError as error:
-        return error
-    return None
-
-
-def _cause_of_death(error: RayActorError) -> str:
-    """Return the sentence of Ray's report that names the cause, without its list of guesses."""
-    line = str(error).strip().splitlines()[-1].partition(" Some common causes")[0]
-    return (
-        f"{line.strip().rstrip('.')} (often a crash, or the kernel ending a process when memory is short: lower "
-        "resources.rollout_rows, resources.train_tokens or resources.workers)"
-    )
-
-
-def _clock(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+        return f"{self.role} {worker} (process {process} on node {node})"

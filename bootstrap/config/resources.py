@@ -8,9 +8,22 @@ from pydantic import Field, field_validator, model_validator
 from bootstrap.config.base import Settings
 
 
+class SamplerProcesses(Settings):
+    processes: int = Field(default=1, ge=1)
+    """Processes that answer, each with the whole model."""
+    cpus: float = Field(default=1, ge=0)
+    """CPU cores that each reserves on a Ray cluster."""
+    gpus: float = Field(default=0, ge=0)
+    """GPUs that each reserves on a Ray cluster; above 0 it computes on one."""
+
+
 class Resources(Settings):
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """Processes that sample and learn, one torch thread each; `auto` takes one per available CPU core, at most 8."""
+    """Processes that sample and learn, one torch thread each; `auto` takes one per available CPU core, at most 8.
+    Beside `samplers` they only learn."""
+    samplers: SamplerProcesses | None = None
+    """Processes of their own that answer, so that learning and answering are sized and placed apart; null lets the
+    workers do both. They take the weights from the workers before each round that samples."""
     cpus_per_worker: float = Field(default=1, ge=0)
     """CPU cores that a worker reserves on a Ray cluster."""
     gpus_per_worker: float = Field(default=0, ge=0)

@@ -214,6 +214,7 @@ class Context:
             "training": identity_of(self.training),
             "verifiers": [self.verifier.version, self.eval_verifier.version],
             "workers": self.learners.size,
+            **({"samplers": self.samplers.size} if self.roles.are_apart else {}),
             "batch_rows": self.recipe.resources.batch_rows,
             **self.recipe.resources.own_limits,
         }

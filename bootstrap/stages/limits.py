@@ -40,6 +40,8 @@ class Kept(BaseModel):
     halved: dict[Kind, _Count]
     length: Annotated[int, Field(ge=0)]
     """`MemoryLimits.length`."""
+    sampler_memory: _Count | None = None
+    """Bytes that each sampler may take that does not learn."""
 
     def is_of(self, workers: int, device: Device | None) -> bool:
         """Whether it was measured for so many workers on such a device; None is any."""
@@ -66,15 +68,22 @@ def settle(recipe: Recipe, store: LineageStore, roles: Roles, *, generation: int
             memory=learners.memory(),
             halved={},
             length=0,
+            sampler_memory=roles.samplers.memory() if roles.are_apart else None,
         )
         if before is not None:
             observe(replace(newest, warning=_moved(before, found, store)))
     # A lower limit of the recipe's own replaces a halved one.
     halved: dict[Kind, int] = {kind: most for kind, most in found.halved.items() if own.get(kind, most) >= most}
     learners.limit(MemoryLimits(memory=found.memory, halved=halved, length=found.length, **own))
+    if roles.are_apart:
+        memory = found.sampler_memory or roles.samplers.memory()
+        found = found.model_copy(update={"sampler_memory": memory})
+        roles.samplers.limit(MemoryLimits(memory=memory, halved=halved, length=found.length, **own))
 
     def keep() -> None:
-        now = found.model_copy(update={"halved": dict(learners.limits.halved), "length": learners.limits.length})
+        one, other = learners.limits, roles.samplers.limits
+        halved, length = {**one.halved, **other.halved}, max(one.length, other.length)
+        now = found.model_copy(update={"halved": halved, "length": length})
         if now != _kept(store):
             store.keep(FILE_NAME, canonical_json(now.model_dump()))
 
@@ -94,7 +103,8 @@ def settle(recipe: Recipe, store: LineageStore, roles: Roles, *, generation: int
         observe(replace(newest, stage=stage, metrics={}, message=told, warning=""))
 
     keep()
-    learners.on_shortage, roles.samplers.on_answers = short, sampled
+    learners.on_shortage = roles.samplers.on_shortage = short
+    roles.samplers.on_answers = sampled
     return watch
 
 

@@ -1,17 +1,14 @@
-"""One process's share of an optimizer update: the gradient of a shard, then the same step as every other worker.
+"""One process's share of an optimizer update: the gradient of a shard.
 
 The learner knows no algorithm: it sums three weighted streams (`Batch`). Each worker divides its shard's gradient by
-the whole batch's normalizers. The sum over workers, in worker order, is the gradient of the whole batch, and every
-worker applies it to its own copy of the weights.
+the whole batch's normalizers, so that the sum over workers is the gradient of the whole batch. Left out: that sum and
+the step that it makes (`update.py`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import safetensors.torch
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -19,8 +16,7 @@ from transformers import PreTrainedModel
 from bootstrap.compute import MAX_LOGITS, ModelShape, forward_flops, train_flops
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.optimizers import Optimizer
-from bootstrap.errors import UpdateFault
-from bootstrap.learner_records import KlForm, TokenScores, UpdateMetrics
+from bootstrap.learner_records import KlForm, TokenScores
 from bootstrap.memory import Room
 from bootstrap.records import Batch, Example
 from bootstrap.training import packing
@@ -37,34 +33,10 @@ from bootstrap.training.loss import (
     policy_gradient,
     value_loss,
 )
-from bootstrap.training.model import checksum, head, model_shape, output_matrix, output_width, readable
+from bootstrap.training.model import head, model_shape, output_matrix, output_width, readable
 from bootstrap.training.optimizer import build_optimizers
 from bootstrap.training.precision import recompute_blocks
-
-WEIGHT = "weight"
-"""Key of the parameter itself in the optimizer's state, for parameters outside the model."""
-PORTION = 2**22
-"""Entries of a gradient that are added up at once."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Gradient:
-    """A shard's gradient and its sums, divided by the global normalizers."""
-
-    flat: np.ndarray
-    """Gradients of all trainable parameters in order, the critic's last, float32 (P,)."""
-    checksum: int
-    """Of `flat`, by the worker that made it."""
-    rl_loss: float
-    ce_loss: float
-    kl_loss: float
-    value_loss: float
-    ratio_max: float
-    logprob_difference: float
-    num_clipped: int
-    num_rl_tokens: int
-    num_tokens: int
-    flops: float
+from bootstrap.training.update import Gradient, Updater
 
 
 class Learner:
@@ -72,7 +44,7 @@ class Learner:
 
     `compute`: context of a model's blocks, such as autocast; `recompute`: keep only the blocks' inputs for the backward
     pass; `late_ends`: end tokens that the policy cannot draw at first; `room`: bounds of memory, asked before each
-    pass.
+    pass; `rank`: this process's place among the `num_ranks` that train the model together.
     """
 
     def __init__(
@@ -89,6 +61,8 @@ class Learner:
         packed: bool = False,
         late_ends: LateEnds = ANYTIME,
         room: Room | None = None,
+        rank: int = 0,
+        num_ranks: int = 1,
     ) -> None:
         self.model = model
         self.late_ends = late_ends
@@ -105,17 +79,20 @@ class Learner:
                 packing.check(model)
         self.device = next(model.parameters()).device
         self.max_targets = max(MAX_LOGITS[self.device.type] // model.config.vocab_size, 1)
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.optimizers = build_optimizers(model, optimizer)
         self.critic: Critic | None = None
-        self.critic_optimizers: dict[str, torch.optim.Optimizer] = {}
+        critic_optimizers: dict[str, torch.optim.Optimizer] = {}
         if critic is not None:
             width = output_matrix(model).shape[1]
             self.critic = Critic(critic, hidden_size=width, device=self.device)
-            self.critic_optimizers = {"critic": build_optimizer(self.critic, critic)}
-        self.critic_parameters = list(self.critic.parameters()) if self.critic is not None else []
-        everyone = self.optimizers | self.critic_optimizers
-        self.base_lr = {name: [g["lr"] for g in o.param_groups] for name, o in everyone.items()}
+            critic_optimizers = {"critic": build_optimizer(self.critic, critic)}
+        self.updater = Updater(
+            model,
+            build_optimizers(model, optimizer),
+            critic=self.critic,
+            critic_optimizers=critic_optimizers,
+            rank=rank,
+            num_ranks=num_ranks,
+        )
 
     def gradient(self, batch: Batch) -> Gradient:
         """Return the gradient of this shard's examples; an empty shard gives zeros."""
@@ -123,7 +100,7 @@ class Learner:
         self.model.eval()
         if self.recompute:
             recompute_blocks(self.model)
-        for parameter in (*self.parameters, *self.critic_parameters):
+        for parameter in self.updater.trained:
             parameter.grad = None
         totals = {"rl": 0.0, "ce": 0.0, "kl": 0.0, "value": 0.0}
         ratio_max, difference, num_clipped, num_rl, num_tokens, flops = 1.0, 0.0, 0, 0, 0, 0.0
@@ -167,11 +144,9 @@ class Learner:
             num_tokens += sum(micro.lengths)
             flops += train_flops(self.shape, micro.lengths)
             flops += self._teacher_flops(examples, micro)
-        everyone = (*self.parameters, *self.critic_parameters)
-        flat = torch.cat([_grad(p).reshape(-1) for p in everyone]).float().cpu().numpy()
+        flat = torch.cat([_grad(p).reshape(-1) for p in self.updater.trained]).float().cpu().numpy()
         return Gradient(
             flat=flat,
-            checksum=checksum(torch.from_numpy(flat).split(PORTION)),
             rl_loss=totals["rl"],
             ce_loss=totals["ce"],
             kl_loss=totals["kl"],
@@ -319,97 +294,6 @@ class Learner:
             for passes in (_rows_by_teacher(examples), _rows_by_kl_target(examples))
             for fingerprint, rows in passes.items()
         )
-
-    def apply(self, gradients: list[Gradient], *, lr_factor: float, grad_clip: float) -> UpdateMetrics:
-        """Take one optimizer step with the sum of all workers' gradients.
-
-        A zero gradient (no informative group, nothing replayed) changes neither weights nor momentum: Muon would make a
-        full-sized step from old momentum. Raises UpdateFault, without a step, for a gradient that is not finite and one
-        that has changed on its way.
-        """
-        flat: Tensor | None = None
-        for gradient in gradients:
-            own = torch.from_numpy(np.array(gradient.flat))
-            if checksum(own.split(PORTION)) != gradient.checksum:
-                raise UpdateFault("a gradient has changed between the worker that made it and one that applies it")
-            flat = own if flat is None else flat.add_(own)
-        assert flat is not None, "every worker gives a gradient"
-        size = sum(parameter.numel() for parameter in self.parameters)
-        policy, critic = flat[:size], flat[size:]
-        norm, critic_norm = float(policy.norm()), float(critic.norm())
-        if not np.isfinite(norm) or not np.isfinite(critic_norm):
-            raise UpdateFault("the gradient is not finite")
-        for part, length in ((policy, norm), (critic, critic_norm)):
-            if length > grad_clip:
-                part *= grad_clip / length
-        if norm > 0:
-            self._step(self.parameters, self.optimizers, policy, lr_factor)
-        if critic_norm > 0:
-            self._step(self.critic_parameters, self.critic_optimizers, critic, lr_factor)
-        rl, ce, kl = (sum(getattr(g, name) for g in gradients) for name in ("rl_loss", "ce_loss", "kl_loss"))
-        num_rl = sum(g.num_rl_tokens for g in gradients)
-        return UpdateMetrics(
-            loss=rl + ce + kl,
-            rl_loss=rl,
-            ce_loss=ce,
-            kl_loss=kl,
-            value_loss=sum(g.value_loss for g in gradients),
-            grad_norm=norm,
-            ratio_max=max(g.ratio_max for g in gradients),
-            logprob_difference=max(g.logprob_difference for g in gradients),
-            clip_fraction=sum(g.num_clipped for g in gradients) / max(num_rl, 1),
-            num_tokens=sum(g.num_tokens for g in gradients),
-            flops=sum(g.flops for g in gradients),
-        )
-
-    def _step(
-        self,
-        parameters: Sequence[torch.nn.Parameter],
-        optimizers: Mapping[str, torch.optim.Optimizer],
-        flat: Tensor,
-        lr_factor: float,
-    ) -> None:
-        offset = 0
-        for parameter in parameters:
-            chunk = flat[offset : offset + parameter.numel()]
-            parameter.grad = chunk.view_as(parameter).to(parameter.device, parameter.dtype)
-            offset += parameter.numel()
-        for name, optimizer in optimizers.items():
-            for group, lr in zip(optimizer.param_groups, self.base_lr[name], strict=True):
-                group["lr"] = lr * lr_factor
-            optimizer.step()
-
-    def state(self) -> bytes:
-        """Return optimizers' state and critic as safetensors; beside the weights, all that an update depends on."""
-        named = self._named()
-        names = {id(p): name for name, p in named.items()}
-        tensors = {
-            f"{kind}|{names[id(parameter)]}|{key}": value.detach().cpu().contiguous().clone()
-            for kind, optimizer in (self.optimizers | self.critic_optimizers).items()
-            for parameter, state in optimizer.state.items()
-            for key, value in state.items()
-            if torch.is_tensor(value)
-        }
-        for parameter in self.critic_parameters:
-            tensors[f"critic|{names[id(parameter)]}|{WEIGHT}"] = parameter.detach().cpu().contiguous().clone()
-        return safetensors.torch.save(tensors)
-
-    def _named(self) -> dict[str, torch.nn.Parameter]:
-        """Return every parameter by name, the critic's included."""
-        critic = self.critic.named_parameters(prefix="critic") if self.critic is not None else ()
-        return {**dict(self.model.named_parameters()), **dict(critic)}
-
-    def restore(self, state: bytes) -> None:
-        """Continue from a `state` of the same model and optimizer settings."""
-        parameters, optimizers = self._named(), self.optimizers | self.critic_optimizers
-        for path, value in safetensors.torch.load(state).items():
-            kind, name, key = path.split("|")
-            if key == WEIGHT:
-                parameters[name].data.copy_(value)
-                continue
-            # Optimizers keep their step count on the CPU.
-            place = parameters[name].device if key != "step" else value.device
-            optimizers[kind].state[parameters[name]][key] = value.to(place)
 
 
 def _logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:

@@ -263,6 +263,20 @@ def _load_tokenizer(files: Mapping[str, bytes], *, rows: int) -> PreTrainedToken
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **kept)
 
 
+@torch.no_grad()
+def replace_weights(model: PreTrainedModel, files: Mapping[str, bytes]) -> bool:
+    """Give a model the weights of a folder of the same architecture, in place; return whether they fit it."""
+    if json.loads(files["config.json"]) != _config_of(model):
+        return False
+    held = {name: value for name, value in model.state_dict().items() if name not in tied_weights(model)}
+    tensors = safetensors.torch.load(files[MODEL_WEIGHTS])
+    if {name: value.shape for name, value in tensors.items()} != {name: value.shape for name, value in held.items()}:
+        return False
+    for name, value in tensors.items():
+        held[name].copy_(value)
+    return True
+
+
 def weights_bytes(model: PreTrainedModel) -> bytes:
     """Return the weights as safetensors, without tied copies."""
     tied = tied_weights(model)
@@ -276,16 +290,19 @@ def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, passed
     `passed_on`: unchanged files of the model's origin; empty for models from scratch.
     """
     weights = weights_bytes(model)
-    config = json.loads(model.config.to_json_string(use_diff=False))
-    config["architectures"] = [type(model).__name__]
-    config["dtype"] = "float32"
     files = {
-        "config.json": json_file(config, indent=2),
+        "config.json": json_file(_config_of(model), indent=2),
         "generation_config.json": generation_json(model),
         MODEL_WEIGHTS: weights,
         **(passed_on or tokenizer_files(tokenizer)),
     }
     return Checkpoint(fingerprint=fingerprint_safetensors(weights), files=files)
+
+
+def _config_of(model: PreTrainedModel) -> dict[str, Any]:
+    """Return what config.json says of a model."""
+    config = json.loads(model.config.to_json_string(use_diff=False))
+    return {**config, "architectures": [type(model).__name__], "dtype": "float32"}
 
 
 def checksum(tensors: Iterable[Tensor]) -> int:

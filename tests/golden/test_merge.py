@@ -90,7 +90,7 @@ def adapter(seed: int, *, base: dict[str, bytes], rank: int = 4) -> dict[str, by
     worker.begin(AdamW(lr=0.05))
     example = Example(source="s", tokens=(1, 4, 5 + seed, 6, 7, 2), num_prompt_tokens=2, ce_weight=1.0)
     for _ in range(4):
-        worker.apply(1.0, 1.0, worker.gradient(Batch(examples=[example], normalizers=Normalizers(ce=4.0))))
+        worker.step(Batch(examples=[example], normalizers=Normalizers(ce=4.0)), 1.0, 1.0)
     return dict(worker.export().files)
 
 

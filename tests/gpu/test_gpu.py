@@ -53,7 +53,7 @@ def test_both_devices_take_the_same_update(workers):
     after = []
     for worker in workers:
         worker.begin(MuonAdamW())
-        worker.apply(1.0, 1.0, worker.gradient(batch))
+        worker.step(batch, 1.0, 1.0)
         after.append(torch.cat([p.detach().cpu().flatten() for p in worker.model.parameters()]))
     assert (after[1] - after[0]).norm() < 0.02 * (after[0] - before).norm()
 
@@ -65,9 +65,9 @@ def test_a_checkpoint_goes_from_one_device_to_the_other(workers):
         examples=[Example(source="e", tokens=(1, 5, 15, 7, 2), num_prompt_tokens=3, ce_weight=1.0)],
         normalizers=Normalizers(),
     )
-    gpu.apply(1.0, 1.0, gpu.gradient(batch))
+    gpu.step(batch, 1.0, 1.0)
     checkpoint, state = gpu.export(), gpu.optimizer_state()
     cpu.load(checkpoint.files, checkpoint.fingerprint)
     cpu.begin(MuonAdamW())
     cpu.restore(state)
-    assert cpu.apply(1.0, 1.0, cpu.gradient(batch)).grad_norm > 0
+    assert cpu.step(batch, 1.0, 1.0).grad_norm > 0

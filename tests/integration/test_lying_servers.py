@@ -74,8 +74,8 @@ def test_a_run_beside_a_locked_database_ends_with_0_and_one_warning_and_the_next
     recipe = {key: value for key, value in lineage_factory.RECIPE.items() if key != "tracking"}
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    pool = SimpleNamespace(telemetry=Telemetry(), release=lambda: None)
-    monkeypatch.setattr("bootstrap.cli.run.make_pool", lambda *_, **__: nullcontext(pool))
+    roles = SimpleNamespace(learners=SimpleNamespace(telemetry=Telemetry()), release=lambda: None)
+    monkeypatch.setattr("bootstrap.cli.run.make_roles", lambda *_, **__: nullcontext(roles))
     monkeypatch.setattr("bootstrap.loop.run", grown)
     with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as database:
         database.execute("begin exclusive")

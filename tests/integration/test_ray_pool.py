@@ -21,6 +21,7 @@ from bootstrap.cluster.pool import RayPool
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.optimizers import AdamW
 from bootstrap.errors import ClusterError, FingerprintMismatch, LineageLocked, RecipeError, WaitTimeout, WorkerError
+from bootstrap.learner_records import UpdateMetrics
 from bootstrap.pool import LocalPool, Pool
 from bootstrap.records import Batch, Checkpoint, Example, Normalizers, Prompt, Request, Rollout, Sampling, Split
 from bootstrap.stages.context import Meter
@@ -129,18 +130,30 @@ def test_calls_behind_an_update_see_its_weights_without_a_wait_between(two_worke
     assert {r.policy for r in later} != {r.policy for r in rollouts}
 
 
-def test_gradients_travel_as_read_only_views_of_shared_memory_and_are_applied_as_such(two_workers: RayPool) -> None:
-    two_workers.build(ScratchModel(), CHARACTERS, seed=7)
-    before = two_workers.broadcast("fingerprint")
-    two_workers.broadcast("begin", AdamW(lr=0.01))
-    batch = _batch(two_workers.generate(_requests(), SAMPLING))
-    [gradient] = two_workers.wait([two_workers.start(0, "gradient", batch)], what="gradient")
-    assert gradient.flat.nbytes == 4 * 280_224
-    assert not gradient.flat.flags.owndata
-    assert not gradient.flat.flags.writeable
-    two_workers.metrics(two_workers.update(batch, lr_factor=1.0, grad_clip=1.0))
-    after = two_workers.broadcast("fingerprint")
-    assert after[0] == after[1] != before[0]
+def test_a_step_gives_the_driver_its_metrics_alone_and_each_worker_a_share_of_the_optimizer_s_state(
+    two_workers: RayPool,
+) -> None:
+    rollouts, _, _ = _sample_and_learn(two_workers)
+    answers = two_workers.wait(two_workers.update(_batch(rollouts), lr_factor=1.0, grad_clip=1.0), what="update")
+    assert [type(answer) for answer in answers] == [UpdateMetrics] * 2 and answers[0] == answers[1]
+    held = [set(safetensors.numpy.load(state)) for state in two_workers.broadcast("optimizer_state")]
+    _, state = two_workers.training_state()
+    assert held[0] and held[1] and not held[0] & held[1]
+    assert set(safetensors.numpy.load(state)) == held[0] | held[1]
+
+
+def test_a_worker_that_dies_in_a_step_is_named_and_those_that_wait_for_it_are_not(ray_cluster: None) -> None:
+    with RayPool(2, batch_rows=BATCH_ROWS, wait_seconds=120) as pool:
+        rollouts, _, _ = _sample_and_learn(pool)
+        process, _ = pool.places[1]
+        # Worker 1 is busy before its step, so worker 0 waits for its gradient when it dies.
+        busy = pool.start(1, "benchmark", 600.0)
+        update = pool.update(_batch(rollouts), lr_factor=1.0, grad_clip=1.0)
+        while ray.wait([busy.ref], timeout=0.2)[0]:
+            pytest.fail("worker 1 has ended its long call")
+        os.kill(process, signal.SIGKILL)
+        with pytest.raises(WorkerError, match=rf"worker 1 \(process {process} .* died during update"):
+            pool.metrics(update)
 
 
 def test_a_checkpoint_moves_between_kinds_of_pool(two_workers: RayPool) -> None:
@@ -199,12 +212,11 @@ def test_an_answer_that_is_late_is_named_with_worker_call_and_time(
     two_workers: RayPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = two_workers.start(1, "benchmark", 3.0)
-    # Worker 0 is free; its call waits for worker 1's result, so worker 1 is the one to name.
-    behind = two_workers.start(0, "benchmark", slow)
+    quick = two_workers.start(0, "benchmark", 0.1)
     with monkeypatch.context() as patch:
         patch.setattr(two_workers, "wait_seconds", 1.0)
         with pytest.raises(WaitTimeout) as caught:
-            two_workers.wait([behind], what="update")
+            two_workers.wait([quick, slow], what="update")
     message = str(caught.value)
     assert message.startswith("waited 1 s for update without a sign of progress: worker 1 (process ")
     assert "`benchmark`, asked at 20" in message

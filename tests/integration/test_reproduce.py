@@ -103,7 +103,7 @@ def test_adapters_are_made_again_over_their_base(tmp_path: Path, dora: bool) -> 
 def refused(lineage: Lineage, folder: Path) -> str:
     """Return why a lineage's last generation is not made again, once nothing has been made."""
     with pytest.raises((RecipeError, WeightsFreed)) as error:
-        lineage.reproduce("last", into=folder / "again", make_pool=lambda *_: pytest.fail("workers were started"))
+        lineage.reproduce("last", into=folder / "again", make_roles=lambda *_: pytest.fail("workers were started"))
     assert not (folder / "again").exists()
     return str(error.value)
 

@@ -17,7 +17,7 @@ from bootstrap.config.tasks import tasks_of
 from bootstrap.loop import run
 from bootstrap.pool import LocalPool, Pool
 from bootstrap.records import Batch, Event
-from bootstrap.roles import colocated
+from bootstrap.roles import Roles, colocated
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -118,6 +118,7 @@ def grow(
     root: Path,
     *,
     pool: Pool | None = None,
+    roles: Roles | None = None,
     workers: int = 1,
     observe: Callable[[Event], None] = unwatched,
     publish: Callable[[], None] = lambda: None,
@@ -131,7 +132,7 @@ def grow(
     """
     store = LineageStore(root)
     store.open(settings.name, identity=settings.identity())
-    watched = fresh or pool is not None or observe is not unwatched
+    watched = fresh or (pool or roles) is not None or observe is not unwatched
     # What a task's file holds is no part of a recipe that was not loaded, which would pin it.
     reads_file = any(isinstance(task, FileTask) for task in tasks_of(settings.task).values())
     shared = None if watched or reads_file else _base_of(settings, workers)
@@ -141,7 +142,7 @@ def grow(
         settings,
         lineage=settings.name,
         store=store,
-        roles=colocated(pool or LocalPool(workers, batch_rows=64)),
+        roles=roles or colocated(pool or LocalPool(workers, batch_rows=64)),
         publish=publish,
         observe=observe,
         environment={},

@@ -20,6 +20,7 @@ from bootstrap.store.fingerprint import ADAPTER_BASE, ADAPTER_CONFIG, ADAPTER_WE
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
 from bootstrap.training import lora, model
+from bootstrap.training.group import together
 from bootstrap.worker import Worker
 
 pytestmark = pytest.mark.torch
@@ -57,7 +58,7 @@ def imitate(tokens=(1, 4, 5, 6, 7, 8, 9, 2)) -> Batch:
 
 def train(found: Worker, updates=3) -> list[float]:
     found.begin(AdamW(lr=0.01))
-    return [found.apply(1.0, 1.0, found.gradient(imitate())).loss for _ in range(updates)]
+    return [found.step(imitate(), 1.0, 1.0).loss for _ in range(updates)]
 
 
 def logits(found, tokens=(1, 4, 5, 6)) -> torch.Tensor:
@@ -113,10 +114,12 @@ def test_an_adapters_folder_holds_no_weights_of_the_base():
 def test_muon_trains_an_adapter_that_has_matrices_alone_and_one_that_has_vectors_too(dora):
     found = worker(small_folder(), dora=dora)
     found.begin(MuonAdamW())
-    assert set(found.learner.optimizers) == ({"muon", "adamw"} if dora else {"muon"})
-    covered = [p for o in found.learner.optimizers.values() for group in o.param_groups for p in group["params"]]
-    assert {id(p) for p in covered} == {id(p) for p in found.learner.parameters}
-    losses = [found.apply(1.0, 1.0, found.gradient(imitate())).loss for _ in range(4)]
+    assert set(found.learner.updater.optimizers) == ({"muon", "adamw"} if dora else {"muon"})
+    covered = [
+        p for o in found.learner.updater.optimizers.values() for group in o.param_groups for p in group["params"]
+    ]
+    assert {id(p) for p in covered} == {id(p) for p in found.learner.updater.parameters}
+    losses = [found.step(imitate(), 1.0, 1.0).loss for _ in range(4)]
     assert losses[-1] < losses[0]
 
 
@@ -183,7 +186,7 @@ def test_doras_kept_lengths_do_not_outlive_an_update():
     gradient = found.gradient(imitate())
     found.generate(REQUESTS, SAMPLED)
     # No forward pass of training comes between this update and the next sampling.
-    found.apply(1.0, 1.0, gradient)
+    together([found.apply(gradient, 1.0, 1.0)])
     fresh = worker(small_folder(), dora=True, seed=7)
     fresh.load(found.export().files, None)
     after, expected = (w.generate(REQUESTS, SAMPLED) for w in (found, fresh))

@@ -166,9 +166,10 @@ def works(folder):
         for place in range(e.num_prompt_tokens, len(e.tokens))
     )
     worker.begin(AdamW(lr=1e-3))
-    gradient = worker.gradient(Batch(examples=examples, normalizers=Normalizers()))
+    batch = Batch(examples=examples, normalizers=Normalizers())
+    gradient = worker.gradient(batch)
     assert gradient.ce_loss == pytest.approx(float(expected), rel=1e-4), "the end counts, padding does not"
-    assert worker.apply(1.0, 1.0, gradient).grad_norm > 0
+    assert worker.step(batch, 1.0, 1.0).grad_norm > 0
     again = Worker(batch_rows=8, device="cpu")
     again.load(read_model_folder(exported), None)
     assert again.engine.eos.tolist() == ends

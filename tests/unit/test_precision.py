@@ -84,7 +84,7 @@ def test_sampler_and_trainer_agree_in_bf16_also_after_updates(adapter):
     found = worker(adapter=adapter)
     found.begin(AdamW(lr=0.01))
     for _ in range(3):
-        found.apply(1.0, 1.0, found.gradient(batch()))
+        found.step(batch(), 1.0, 1.0)
     rollouts = found.generate(REQUESTS, SAMPLED)
     gradient = found.gradient(batch(rollouts))
     assert gradient.ratio_max == pytest.approx(1.0, abs=0.05)
@@ -97,7 +97,7 @@ def test_what_is_trained_stays_in_float32():
         assert {p.dtype for p in found.model.parameters() if p.requires_grad} == {torch.float32}
         before = found.fingerprint()
         found.begin(AdamW(lr=1e-6))
-        found.apply(1.0, 1.0, found.gradient(batch()))
+        found.step(batch(), 1.0, 1.0)
         assert found.fingerprint() != before, "an update this small would be lost in bf16"
 
 

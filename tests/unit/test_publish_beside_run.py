@@ -166,8 +166,8 @@ def test_a_final_comparison_is_published_although_it_is_made_after_the_last_comm
     recipe = {key: value for key, value in lineage_factory.RECIPE.items() if key != "tracking"}
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
     monkeypatch.setattr("bootstrap.cli.run.Publisher", Recording)
-    pool = SimpleNamespace(telemetry=Telemetry(), release=lambda: None)
-    monkeypatch.setattr("bootstrap.cli.run.make_pool", lambda *_, **__: nullcontext(pool))
+    roles = SimpleNamespace(learners=SimpleNamespace(telemetry=Telemetry()), release=lambda: None)
+    monkeypatch.setattr("bootstrap.cli.run.make_roles", lambda *_, **__: nullcontext(roles))
     monkeypatch.setattr("bootstrap.loop.run", grown)
     assert main(["run", str(tmp_path / "recipe.yaml"), "--store", str(tmp_path), "--local", "--workers", "1"]) == 0
     assert published == [False, True]

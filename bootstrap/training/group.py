@@ -1,0 +1,147 @@
+"""The ranks that train one model together, and what travels between them.
+
+    every rank   work -> pieces, one for each rank -> exchange -> pieces, one from each rank -> work -> ...
+
+A rank's part of an update is a generator (`Steps`) that yields the pieces it has for every rank and is sent the pieces
+that every rank has for it, in rank order. `together` runs all ranks in one process, one after the other; `Group` runs
+the rank of this process, and `torch.distributed` carries the pieces from process to process, never through the driver
+or an object store. Sums are the receiver's, in rank order, so that a result depends on the number of ranks alone.
+
+Left out: what is exchanged (`learner.py`), and where processes stand (the pool's).
+"""
+
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from bootstrap.errors import PeerFailed
+
+T = TypeVar("T")
+Steps = Generator[Sequence[Tensor], Sequence[Tensor], T]
+"""Yields one tensor (n) for each rank; all tensors of one exchange, on all ranks, have one dtype."""
+FAILED = -1
+LONGEST = timedelta(hours=24)
+"""Bound on one exchange. Who runs the ranks sees sooner that one makes no progress, and ends them all."""
+
+
+def together(ranks: Sequence[Steps[T]]) -> list[T]:
+    """Run all ranks in this process and return their results. Raises what a rank raises."""
+    received: list[Sequence[Tensor] | None] = [None] * len(ranks)
+    results = list[T]()
+    while not results:
+        sent = list[Sequence[Tensor]]()
+        for steps, pieces in zip(ranks, received, strict=True):
+            try:
+                sent.append(next(steps) if pieces is None else steps.send(pieces))
+            except StopIteration as done:
+                results.append(done.value)
+        received = [*dealt(sent)]
+        assert len(sent) in (0, len(ranks)), "all ranks exchange equally often"
+    return results
+
+
+def dealt(sent: Sequence[Sequence[Tensor]]) -> list[Sequence[Tensor]]:
+    """Return for each rank what all ranks have for it."""
+    return [list(pieces) for pieces in zip(*sent, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """Where the ranks find each other: a file on their machine, or a port of the first rank's."""
+
+    folder: str = ""
+    host: str = ""
+    port: int = 0
+
+
+class Group:
+    """This process's place among the ranks.
+
+    Made in two moves: rank 0 calls `meet`, then all call `join` with what it returned, and wait for each other.
+    """
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank, self.size = rank, size
+        self._store: dist.Store | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def meet(self, host: str = "") -> Meeting:
+        """Open the meeting, as rank 0. `host`: this machine's address for ranks on others; empty where all are here."""
+        if not host:
+            self._folder = tempfile.TemporaryDirectory(prefix="bootstrap-ranks-")
+            return Meeting(folder=self._folder.name)
+        self._store = store = dist.TCPStore(host, 0, self.size, is_master=True, wait_for_workers=False)
+        return Meeting(host=host, port=store.port)
+
+    def join(self, meeting: Meeting, seconds: float) -> None:
+        """Meet the other ranks within `seconds`. Raises PeerFailed."""
+        within = timedelta(seconds=seconds)
+        with _peers():
+            if meeting.folder:
+                self._store = dist.FileStore(str(Path(meeting.folder) / "ranks"), self.size)
+                self._store.set_timeout(within)
+            elif self._store is None:
+                self._store = dist.TCPStore(meeting.host, meeting.port, self.size, timeout=within)
+            dist.init_process_group("gloo", store=self._store, rank=self.rank, world_size=self.size, timeout=LONGEST)
+            dist.barrier()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def run(self, steps: Steps[T]) -> T:
+        """Run this rank's steps to their end. Raises what they raise, and PeerFailed when another rank has failed."""
+        if self.size == 1:
+            return together([steps])[0]
+        received: Sequence[Tensor] | None = None
+        while True:
+            try:
+                pieces = next(steps) if received is None else steps.send(received)
+            except StopIteration as done:
+                self._announce([0] * self.size)
+                return done.value
+            except BaseException:
+                # The others wait for pieces that this rank will never have.
+                self._announce([FAILED] * self.size)
+                raise
+            received = self._exchange(pieces)
+
+    def _announce(self, sizes: Sequence[int]) -> list[int]:
+        """Tell every rank how much comes for it, and return how much comes from each. Raises PeerFailed."""
+        mine = torch.tensor(sizes)
+        table = [torch.empty_like(mine) for _ in range(self.size)]
+        with _peers():
+            dist.all_gather(table, mine)
+        failed = [rank for rank, row in enumerate(table) if FAILED in row]
+        if failed and FAILED not in sizes:
+            raise PeerFailed(f"worker {failed[0]}, which trains with this one, has failed")
+        return [int(row[self.rank]) for row in table]
+
+    def _exchange(self, pieces: Sequence[Tensor]) -> Sequence[Tensor]:
+        outgoing = [len(piece) for piece in pieces]
+        incoming = self._announce(outgoing)
+        received = pieces[0].new_empty(sum(incoming))
+        with _peers():
+            dist.all_to_all_single(received, torch.cat(list(pieces)), incoming, outgoing)
+        return received.split(incoming)
+
+    def leave(self) -> None:
+        """Leave the others. May be repeated."""
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+@contextmanager
+def _peers() -> Generator[None]:
+    """Raise PeerFailed where the other ranks are gone or do not answer."""
+    try:
+        yield
+    except RuntimeError as error:
+        told = str(error).strip().splitlines()[0]
+        raise PeerFailed(f"a worker that trains with this one is gone or does not answer ({told})") from error
