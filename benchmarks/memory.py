@@ -114,6 +114,7 @@ def practise(
     """Sample, train and step twice; the second time all is held that a run holds."""
     from bootstrap.config.optimizers import AdamW
     from bootstrap.records import Batch, Example, Normalizers, Prompt, Request, Sampling, Split
+    from bootstrap.training.group import together
 
     worker.begin(AdamW())
     text = (CHARACTERS * prompt_tokens)[: prompt_tokens - 1]
@@ -148,7 +149,6 @@ def practise(
 def open_folder(worker: "Worker", folder: Path) -> None:
     """Let the worker take a folder's model, with a fresh adapter if it is to have one."""
     from bootstrap.store.fingerprint import fingerprint_model
-    from bootstrap.training.group import together
 
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     if worker.training.adapter is None:
