@@ -27,7 +27,7 @@ from bootstrap.room import ModelRoom, WorkerBounds, enough_memory, work_of
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model, fingerprint_safetensors
 from bootstrap.training import chat, lora, packing, precision, speed
 from bootstrap.training import model as models
-from bootstrap.training.data_text import Letters, prompt_tokens
+from bootstrap.training.data_text import prompt_encoder
 from bootstrap.training.drift import divergence_from
 from bootstrap.training.group import Group, Meeting, Steps
 from bootstrap.training.late_ends import LateEnds
@@ -223,19 +223,12 @@ class Worker:
         return self.fingerprint()
 
     def _engine(self, model: Any, tokenizer: Any, files: Mapping[str, bytes]) -> TransformersEngine:
-        framing, letters = chat.framing_of(files), Letters(tokenizer.backend_tokenizer)
-
-        def tokens(text: str, adds: bool) -> list[int]:
-            return tokenizer.encode(text, add_special_tokens=adds)
-
-        def encode(prompt: str) -> tuple[int, ...]:
-            return prompt_tokens(prompt, framing, letters=letters, encode=tokens)
-
+        framing = chat.framing_of(files)
         return TransformersEngine(
             model,
             tokenizer,
             batch_rows=self.batch_rows,
-            encode=encode,
+            encode=prompt_encoder(framing, tokenizer),
             opening=framing.opening,
             stop=framing.choices.stop,
             min_new_tokens=framing.choices.min_new_tokens,
@@ -402,7 +395,7 @@ class Worker:
             recompute=self.training.gradient_checkpointing,
             critic=critic,
             packed=self.training.packing,
-            late_ends=LateEnds(self.engine.eos.tolist(), self.engine.min_new_tokens),
+            late_ends=LateEnds(self.engine.eos.tolist(), self.engine.answers.min_new_tokens),
             room=self.room,
             rank=self.group.rank,
             num_ranks=self.group.size,

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from bootstrap.errors import RecipeError
 from bootstrap.memory import ALLOCATION_ERRORS, Room
-from bootstrap.records import Finish, Request, Rollout, Sampling
+from bootstrap.records import Request, Rollout, Sampling
+from bootstrap.rollouts.answers import Answers, ends_of
 from bootstrap.rollouts.cache import key_value_cache
 from bootstrap.rollouts.sampling import distribution, draw, entropy, uniform
-from bootstrap.rollouts.stop import StopTexts
 
 COMPACT_SHARE = 0.125
 """Share of finished rows from which they are removed; removal copies the cache."""
@@ -36,10 +35,8 @@ class Engine(Protocol):
 class TransformersEngine:
     """Samples from a model in memory; the learner may change the same weights between calls.
 
-    `encode`: prompt text -> tokens, by default the tokenizer's own; `opening`: prompt text -> the text before its
-    completions, such as an open reasoning tag at the prompt's end, by default none; `stop`: texts that end an answer,
-    which is what stands before them; `min_new_tokens`: before so many tokens no end token can be drawn; `compute`:
-    context of the model's blocks, such as autocast; `room`: bounds of memory, asked before each batch.
+    `compute`: context of the model's blocks, such as autocast; `room`: bounds of memory, asked before each batch; the
+    others as of `Answers`.
     """
 
     def __init__(
@@ -57,49 +54,26 @@ class TransformersEngine:
     ) -> None:
         self.model = model
         self.room = room or Room()
-        self.tokenizer = tokenizer
         self.batch_rows = batch_rows
-        self.encode = encode or (lambda text: tuple(tokenizer.encode(text)))
-        self.opening = opening
-        self.stop = StopTexts(stop, self._decoded)
-        self.min_new_tokens = min_new_tokens
         self.compute = compute
         self.rows = model.get_input_embeddings().get_parameter("weight").shape[0]
-        self.eos = torch.tensor(self._ends())
+        ends = ends_of(model.generation_config, tokenizer, rows=self.rows)
+        self.answers = Answers(
+            tokenizer,
+            ends=ends,
+            rows=self.rows,
+            encode=encode,
+            opening=opening,
+            stop=stop,
+            min_new_tokens=min_new_tokens,
+        )
+        self.eos = torch.tensor(ends)
         self.device = next(model.parameters()).device
-        pads = (cast("int | None", tokenizer.pad_token_id), int(self.eos[0]))
+        pads = (cast("int | None", tokenizer.pad_token_id), ends[0])
         self.pad = next(pad for pad in pads if pad is not None and 0 <= pad < self.rows)
         head = model.get_output_embeddings()
         assert head is not None, "a causal language model has an output matrix"
         self.head = head
-
-    def _ends(self) -> list[int]:
-        """Return the tokens that end an answer: those of the generation configuration, and the tokenizer's.
-
-        Training teaches the tokenizer's; a base model's configuration may name another.
-        """
-        config, taught = self.model.generation_config, cast("int | None", self.tokenizer.eos_token_id)
-        match config.eos_token_id if config is not None else None:
-            case list() | tuple() as several:
-                named = [*several, taught]
-            case one:
-                named = [one, taught]
-        if ends := [end for end in dict.fromkeys(named) if end is not None and 0 <= end < self.rows]:
-            return ends
-        raise RecipeError(
-            "neither the model's tokenizer_config.json (eos_token) nor its generation_config.json (eos_token_id) names "
-            "a token of the model that ends an answer; set tokenizer.eos_token and save the folder again with "
-            "save_pretrained"
-        )
-
-    def _encoded(self, text: str) -> tuple[int, ...]:
-        tokens = self.encode(text)
-        if (highest := max(tokens, default=0)) >= self.rows:
-            raise RecipeError(
-                f"a prompt holds {self.tokenizer.decode([highest])!r}, token {highest} of the tokenizer, and the "
-                f"model's embedding has {self.rows} rows; leave the prompt out, or remove the token from tokenizer.json"
-            )
-        return tokens
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[Request], sampling: Sampling, *, policy: str) -> list[Rollout]:
@@ -108,15 +82,10 @@ class TransformersEngine:
         Beyond float rounding a result depends on its prompt, its seed and the weights alone. Log-probabilities of
         greedy completions (temperature 0) are those of temperature 1.
         """
-        if self.min_new_tokens >= sampling.max_new_tokens:
-            raise RecipeError(
-                f"min_new_tokens {self.min_new_tokens} of the model that is asked leaves no room for the end of an "
-                f"answer of at most {sampling.max_new_tokens} tokens; lower it, or raise the limit (a task's "
-                "max_answer_tokens, a verifier's max_tokens or voter_max_tokens)"
-            )
+        self.answers.require_room(sampling)
         was_training = self.model.training
         self.model.eval()
-        encoded = {text: self._encoded(text) for text in {r.prompt.text for r in requests}}
+        encoded = self.answers.encoded(requests)
         order = sorted(range(len(requests)), key=lambda i: (len(encoded[requests[i].prompt.text]), requests[i].id))
         rollouts: dict[int, Rollout] = {}
         while len(rollouts) < len(order):
@@ -203,7 +172,7 @@ class TransformersEngine:
         ends_E = self.eos.to(self.device)
         for position in range(limit):
             self.room.beat(answered=done + num_rows - len(alive))
-            if position < self.min_new_tokens:
+            if position < self.answers.min_new_tokens:
                 logits_BV = logits_BV.index_fill(-1, ends_E, -torch.inf)
             dist_BV = distribution(
                 logits_BV, temperature=sampling.temperature, top_k=sampling.top_k, top_p=sampling.top_p
@@ -217,9 +186,9 @@ class TransformersEngine:
             logprobs_BR[alive, position] = dist_BV.gather(-1, token_B.unsqueeze(-1)).squeeze(-1).cpu()
             entropies_BR[alive, position] = entropy(dist_BV).cpu()
             ended_B = torch.isin(drawn_B, self.eos) & ~stopped_B[alive]
-            if self.stop:
+            if stop := self.answers.stop:
                 open_B = (~stopped_B[alive] & ~ended_B).nonzero().squeeze(-1)
-                ended_B[open_B[self.stop.reached(tokens_BR[alive[open_B], : position + 1])]] = True
+                ended_B[open_B[stop.reached(tokens_BR[alive[open_B], : position + 1])]] = True
             lengths_B[alive[ended_B]] = position + 1
             stopped_B[alive[ended_B]] = True
             running_B = ~stopped_B[alive]
@@ -235,42 +204,15 @@ class TransformersEngine:
             if mask_BT is not None:
                 mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(alive), 1)], dim=-1)
             logits_BV = self._forward(token_B.unsqueeze(-1), mask_BT, cache)
-        return self._assemble(
-            requests, encoded, policy, tokens_BR, logprobs_BR, entropies_BR, lengths_B.tolist(), stopped_B.tolist()
-        )
-
-    def _assemble(
-        self,
-        requests: list[Request],
-        encoded: dict[str, tuple[int, ...]],
-        policy: str,
-        tokens_BR: Tensor,
-        logprobs_BR: Tensor,
-        entropies_BR: Tensor,
-        lengths: list[int],
-        stopped: list[bool],
-    ) -> list[Rollout]:
         rows = zip(
-            requests, tokens_BR.tolist(), logprobs_BR.tolist(), entropies_BR.tolist(), lengths, stopped, strict=True
+            requests,
+            tokens_BR.tolist(),
+            logprobs_BR.tolist(),
+            entropies_BR.tolist(),
+            lengths_B.tolist(),
+            stopped_B.tolist(),
+            strict=True,
         )
-        kept = [(r, t[:n], lp[:n], e[:n], s) for r, t, lp, e, n, s in rows]
-        ends = set(self.eos.tolist())
-        texts = self._decoded([t[:-1] if s and t[-1] in ends else t for _, t, _, _, s in kept])
-        openings = {text: self.opening(text) for text in {r.prompt.text for r in requests}}
-        return [
-            Rollout.to(
-                request,
-                prompt_tokens=encoded[request.prompt.text],
-                tokens=tuple(tokens),
-                logprobs=tuple(logprobs),
-                entropies=tuple(entropies),
-                text=openings[request.prompt.text] + self.stop.before(text),
-                finish=Finish.STOP if ended else Finish.LENGTH,
-                policy=policy,
-            )
-            for (request, tokens, logprobs, entropies, ended), text in zip(kept, texts, strict=True)
-        ]
-
-    def _decoded(self, tokens: list[list[int]]) -> list[str]:
-        """Return texts in which special tokens are visible, so that none hides inside an answer."""
-        return self.tokenizer.batch_decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return self.answers.rollouts(
+            [(r, t[:n], lp[:n], e[:n], s) for r, t, lp, e, n, s in rows], encoded, policy=policy
+        )

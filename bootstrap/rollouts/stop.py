@@ -33,6 +33,10 @@ class StopTexts:
         whole = self._decode(tokens_BR[rows].tolist()) if rows else []
         return [row for row, text in zip(rows, whole, strict=True) if self._found(text)]
 
+    def ends(self, tokens: list[int]) -> bool:
+        """Return whether one completion so far holds one of the texts; otherwise as `reached`."""
+        return bool(self) and all(self._found(self._decode([part])[0]) for part in (tokens[-self._window :], tokens))
+
     def before(self, text: str) -> str:
         """Return an answer up to the first of the texts."""
         places = [place for stop in self._texts if (place := text.find(stop)) >= 0]

@@ -115,5 +115,40 @@ def largest_difference(rollouts: Iterable[Rollout], token_scores: Mapping[str, T
     return found
 
 
+def mean_difference(rollouts: Iterable[Rollout], token_scores: Mapping[str, TokenScores]) -> float | None:
+    """Return the mean over all tokens of |log-probability by a second reader - at sampling|; None without a token.
+
+    Infinite for one that is no number. Rollouts without token scores count nothing.
+    """
+    gaps = [
+        abs(theirs - mine)
+        for rollout in rollouts
+        if rollout.id in token_scores
+        for mine, theirs in zip(rollout.logprobs, token_scores[rollout.id].logprobs, strict=True)
+    ]
+    if not gaps:
+        return None
+    found = sum(gaps) / len(gaps)
+    return inf if isnan(found) else found
+
+
+def require_same_weights(
+    rollouts: Iterable[Rollout], token_scores: Mapping[str, TokenScores], *, policy: str, bound: float
+) -> float | None:
+    """Return `mean_difference` of a sampler's first answers after it took the weights `policy`.
+
+    `token_scores`: by the learner, which holds these weights. Raises UpdateFault for more than `bound`, in nats a
+    token: whatever the sampler says that it holds, it answers with others.
+    """
+    found = mean_difference(rollouts, token_scores)
+    if found is not None and found > bound:
+        raise UpdateFault(
+            f"a sampler that took the weights {policy[:16]} answers with others: the learner, which holds them, finds "
+            f"log-probabilities that differ by {found:.3g} nats a token in the mean, and {bound:g} is believed. Its "
+            "answers are not kept. If it comes back, sample with samplers.engine: transformers"
+        )
+    return found
+
+
 def _middle(ascending: list[float]) -> float:
     return ascending[len(ascending) // 2]

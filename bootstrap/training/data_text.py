@@ -15,6 +15,7 @@ cut in pieces, because many tokenizers begin each piece with a blank.
 import json
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -82,6 +83,16 @@ def prompt_tokens(prompt: str, framing: Framing, *, letters: Letters, encode: En
     if letters.are_in(prompt):
         return letters.prompt(prompt, framing)
     return tuple(encode(framing.text(prompt), framing.adds_special_tokens))
+
+
+def prompt_encoder(framing: Framing, tokenizer: Any) -> Callable[[str], tuple[int, ...]]:
+    """Return what turns a prompt's text into the tokens of the framed prompt, by a tokenizer of transformers."""
+    letters = Letters(tokenizer.backend_tokenizer)
+
+    def tokens(text: str, adds: bool) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=adds)
+
+    return lambda prompt: prompt_tokens(prompt, framing, letters=letters, encode=tokens)
 
 
 def _mark(*texts: str) -> str:

@@ -109,11 +109,7 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
     tokenizer's and the chat template's. Raises RecipeError for weights that do not fit the configuration or are not
     finite, and for an end of sequence that is no token of the model.
     """
-    settings = json.loads(files["config.json"])
-    config = AutoConfig.for_model(**settings)
-    inner = settings.get("text_config") or {}
-    for part, written in ((config, settings), (config.get_text_config(), {**settings, **inner})):
-        _correct_special_tokens(part, written)
+    settings, config = _configuration(files)
     tensors: dict[str, torch.Tensor] = {}
     for name in sorted(files):
         if name.endswith(".safetensors"):
@@ -143,12 +139,38 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
             )
     model.load_state_dict(tensors, strict=False)
     model.tie_weights()
+    tokenizer = _asked(model, files)
+    _check_head(model.eval())
+    return model, tokenizer
+
+
+def load_outline(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """Return a folder's model without weights (on torch's device `meta`) and its tokenizer, otherwise as `load`."""
+    _, config = _configuration(files)
+    with torch.device("meta"), no_init_weights():
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    return model, _asked(model, files)
+
+
+def _configuration(files: Mapping[str, bytes]) -> tuple[dict[str, Any], PretrainedConfig]:
+    """Return config.json as it is written, and as transformers reads it, without special tokens that it invents."""
+    settings = json.loads(files["config.json"])
+    config = AutoConfig.for_model(**settings)
+    inner = settings.get("text_config") or {}
+    for part, written in ((config, settings), (config.get_text_config(), {**settings, **inner})):
+        _correct_special_tokens(part, written)
+    return settings, config
+
+
+def _asked(model: PreTrainedModel, files: Mapping[str, bytes]) -> PreTrainedTokenizerFast:
+    """Return a folder's tokenizer, and let the model's generation configuration name every end of an answer."""
+    settings = json.loads(files["config.json"])
     if "generation_config.json" in files:
         model.generation_config = GenerationConfig.from_dict(json.loads(files["generation_config.json"]))
     tokenizer = _load_tokenizer(files, rows=len(embedding(model)))
-    _name_ends(model, [*ends_named(settings), *ends_named(inner)], tokenizer, taught=taught_end(files))
-    _check_head(model.eval())
-    return model, tokenizer
+    others = [*ends_named(settings), *ends_named(settings.get("text_config") or {})]
+    _name_ends(model, others, tokenizer, taught=taught_end(files))
+    return tokenizer
 
 
 def _check_counts(settings: Mapping[str, Any], *, num_tensors: int) -> None:

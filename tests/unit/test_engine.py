@@ -119,7 +119,7 @@ def test_an_answer_that_hits_the_limit_is_truncated(engine):
 
 
 def test_special_tokens_stay_visible_in_the_text(engine):
-    tokenizer = engine.tokenizer
+    tokenizer = engine.answers.tokenizer
     assert tokenizer.decode([4, tokenizer.pad_token_id, 5], skip_special_tokens=False) == "0<pad>1"
     rollouts = engine.generate([request("1+2=", k) for k in range(60)], SAMPLED, policy="f")
     for rollout in rollouts:

@@ -148,7 +148,7 @@ def test_the_policy_of_the_learner_is_the_one_that_sampled(temperature, packed, 
     for rollout in rollouts:
         assert scores[rollout.id].logprobs == pytest.approx(rollout.logprobs, abs=1e-4)
     # Without the mask the same tokens are less likely, so the check can fail.
-    monkeypatch.setattr(found.engine, "min_new_tokens", 0)
+    monkeypatch.setattr(found.engine.answers, "min_new_tokens", 0)
     found.begin(AdamW(lr=1e-3))
     gaps = [
         abs(ours - theirs)

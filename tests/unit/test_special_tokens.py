@@ -121,7 +121,7 @@ def test_an_answer_ends_with_the_first_end_token_and_holds_no_other():
         assert rollout.finish is (Finish.STOP if stopped else Finish.LENGTH)
         assert len(rollout.tokens) == len(rollout.logprobs) == len(rollout.entropies)
         shown = rollout.tokens[:-1] if stopped else rollout.tokens
-        assert rollout.text == engine.tokenizer.decode(shown, skip_special_tokens=False)
+        assert rollout.text == engine.answers.tokenizer.decode(shown, skip_special_tokens=False)
     assert {rollout.tokens[-1] for rollout in found if rollout.finish is Finish.STOP} == ends
 
 
