@@ -19,6 +19,7 @@ from bootstrap.config import verifiers
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.optimizers import Optimizer
+from bootstrap.config.resources import SamplerProcesses
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch, MissingRollout
 from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics, Version
@@ -329,16 +330,30 @@ class Pool(ABC):
         return {name: sum(r[name] for r in results) for name in results[0]}
 
 
+def make_worker(
+    rank: int, *, size: int, batch_rows: int, samplers: SamplerProcesses | None = None, wait_seconds: float = 600
+) -> Any:
+    """Return the model of one of `size` processes; `samplers`: the settings of processes that only answer."""
+    # Here and not at the top, so that drivers of workers in other processes stay free of torch.
+    if samplers is not None and samplers.engine == "vllm":
+        from bootstrap.vllm_worker import VllmWorker
+
+        return VllmWorker(batch_rows=batch_rows, cache_gib=samplers.cache_gib, wait_seconds=wait_seconds)
+    from bootstrap.worker import Worker
+
+    return Worker(batch_rows=batch_rows, rank=rank, num_ranks=size)
+
+
 class LocalPool(Pool):
-    """Workers in this process, called one after the other: slower than processes, and easy to debug."""
+    """Workers in this process, called one after the other: slower than processes, and easy to debug.
 
-    def __init__(self, size: int, *, batch_rows: int) -> None:
-        # Here and not at the top, so that drivers of workers in other processes stay free of torch.
-        from bootstrap.worker import Worker
+    `samplers`: the settings of workers that only answer.
+    """
 
+    def __init__(self, size: int, *, batch_rows: int, samplers: SamplerProcesses | None = None) -> None:
         super().__init__()
         self.size = size
-        self.workers = [Worker(batch_rows=batch_rows, rank=rank, num_ranks=size) for rank in range(size)]
+        self.workers = [make_worker(w, size=size, batch_rows=batch_rows, samplers=samplers) for w in range(size)]
 
     def start(self, worker: int, method: str, *args: Any) -> Any:
         return getattr(self.workers[worker], method)(*args)

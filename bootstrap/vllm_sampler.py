@@ -110,15 +110,15 @@ class VllmSampler:
             )
             self._max_length = started["max_length"]
         self._config, self._base = files["config.json"], fingerprint
-        self._outline, self._tokenizer = models.load_outline(files)
+        self.outline, self._tokenizer = models.load_outline(files)
 
     def _ask_as(self, files: Mapping[str, bytes]) -> None:
         """Put prompts as this folder says."""
         assert self.process is not None, "load() comes before generate()"
-        framing, rows = chat.framing_of(files), len(models.embedding(self._outline))
+        framing, rows = chat.framing_of(files), len(models.embedding(self.outline))
         answers = Answers(
             self._tokenizer,
-            ends=ends_of(self._outline.generation_config, self._tokenizer, rows=rows),
+            ends=ends_of(self.outline.generation_config, self._tokenizer, rows=rows),
             rows=rows,
             encode=prompt_encoder(framing, self._tokenizer),
             opening=framing.opening,

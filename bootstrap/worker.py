@@ -4,7 +4,6 @@ Parallelism comes from several workers (`pool.py`). This module imports torch, s
 imports it. It knows no algorithm, task or verifier.
 """
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,18 +11,18 @@ from typing import Any, Literal, TypeVar
 
 import torch
 
-from bootstrap import machine, processor
+from bootstrap import machine
 from bootstrap.compute import ModelShape
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.optimizers import Optimizer
-from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch, RecipeError
 from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
-from bootstrap.memory import ALLOCATION_ERRORS, FULLEST, Device, MemoryLimits, Shortage
+from bootstrap.memory import ALLOCATION_ERRORS
+from bootstrap.model_process import ModelProcess
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.rollouts.engine import TransformersEngine
-from bootstrap.room import ModelRoom, WorkerBounds, enough_memory, work_of
+from bootstrap.room import ModelRoom, enough_memory, work_of
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model, fingerprint_safetensors
 from bootstrap.training import chat, lora, packing, precision, speed
 from bootstrap.training import model as models
@@ -55,26 +54,21 @@ class _Base:
     """Of them, when they were loaded."""
 
 
-class Worker:
-    """The model of one process. Every method may be called from another process; arguments and results pickle."""
+class Worker(ModelProcess):
+    """The model of one process, in both roles."""
 
     def __init__(self, *, batch_rows: int, device: str | None = None, rank: int = 0, num_ranks: int = 1) -> None:
         """`batch_rows`: most sequences of a forward pass; `device`: None takes a GPU where there is one.
 
         `rank`: this worker's place among the `num_ranks` that train together.
         """
-        torch.set_num_threads(1)
-        # Ray hides every GPU from a worker that was given none.
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.batch_rows = batch_rows
+        super().__init__(batch_rows=batch_rows, device=device)
         self.group = Group(rank, num_ranks)
-        self.bounds = WorkerBounds()
         self.teachers: dict[str, Any] = {}
         self.frozen_samplers: dict[str, TransformersEngine] = {}
         self.bases: dict[str, _Base] = {}
         self.learner: Learner | None = None
         self.model: Any = None
-        self.training = Training()
 
     def meet(self, host: str) -> Meeting:
         """Open the meeting of all ranks, as the first; `host`: its address for ranks on other machines, if any are."""
@@ -83,48 +77,6 @@ class Worker:
     def join(self, meeting: Meeting, seconds: float) -> None:
         """Meet the other ranks within `seconds`. Raises PeerFailed."""
         self.group.join(meeting, seconds)
-
-    def has_bf16(self) -> bool:
-        """Return whether this worker's device has instructions for products in bf16."""
-        if self.device.type == "cuda":
-            return torch.cuda.is_bf16_supported(including_emulation=False)
-        return processor.has_bf16()
-
-    def configure(self, training: Training) -> None:
-        """Take the recipe's settings, before any weights."""
-        assert training.precision != "auto", "the pool resolves it, for all workers alike"
-        self.training = training
-
-    def device_memory(self) -> Device:
-        """Return the kind and all memory of the device that holds this worker's model."""
-        if self.device.type == "cuda":
-            found = torch.cuda.get_device_properties(self.device)
-            return Device(kind=found.name, memory=found.total_memory)
-        return Device(kind="cpu", memory=machine.total_memory())
-
-    def free_memory(self) -> tuple[str, int]:
-        """Return the name of the device that holds this worker's model, and bytes that may be taken of it.
-
-        Other workers on that device share them. On a machine of its own they depend on the machine alone.
-        """
-        if self.device.type == "cuda":
-            unused, _ = torch.cuda.mem_get_info(self.device)
-            name = f"{platform.node()} {torch.cuda.get_device_properties(self.device).uuid}"
-            return name, int(FULLEST["cuda"] * (unused + torch.cuda.memory_reserved(self.device)))
-        return platform.node(), machine.usable_memory(FULLEST["cpu"])
-
-    def limit(self, limits: MemoryLimits) -> None:
-        """Take the limits of all workers."""
-        self.bounds.limits = limits
-
-    def lower(self, limits: MemoryLimits) -> None:
-        """Take what a shortage in some worker has lowered; what ran out here and is not told yet stays halved."""
-        self.bounds.limits = self.bounds.limits.lowest(limits)
-
-    def take_shortages(self) -> list[Shortage]:
-        """Return the shortages of memory since the last call."""
-        found, self.bounds.shortages = self.bounds.shortages, []
-        return found
 
     @enough_memory("the base under adapters")
     def provide(self, files: Mapping[str, bytes], fingerprint: str) -> None:

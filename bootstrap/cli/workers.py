@@ -20,7 +20,7 @@ def make_roles(recipe: Recipe, workers: int, *, local: bool, root: Path) -> Role
         learners = LocalPool(workers, batch_rows=resources.batch_rows)
         if samplers is None:
             return colocated(learners)
-        return apart(learners, LocalPool(samplers.processes, batch_rows=resources.batch_rows))
+        return apart(learners, LocalPool(samplers.processes, batch_rows=resources.batch_rows, samplers=samplers))
     from bootstrap.cluster.pool import RayPool
 
     with ExitStack() as undo:
@@ -44,6 +44,7 @@ def make_roles(recipe: Recipe, workers: int, *, local: bool, root: Path) -> Role
                 gpus_per_worker=samplers.gpus,
                 wait_seconds=resources.wait_seconds,
                 lineage=str(root),
+                samplers=samplers,
                 beside=pool,
             )
             roles = apart(pool, beside)

@@ -19,9 +19,10 @@ import ray
 from bootstrap.cluster.progress import BEAT_SECONDS, Progress
 from bootstrap.cluster.telemetry import WorkerTelemetry
 from bootstrap.config import verifiers
+from bootstrap.config.resources import SamplerProcesses
 from bootstrap.errors import BootstrapError
 from bootstrap.memory import Shortage
-from bootstrap.pool import STAGE
+from bootstrap.pool import STAGE, make_worker
 from bootstrap.scoring.verifier import Answer, Judgement, build_verifier
 
 
@@ -74,18 +75,19 @@ class WorkerActor(Named):
         lineage: str,
         index: int,
         size: int,
+        samplers: SamplerProcesses | None,
+        wait_seconds: float,
         pulse: str = "",
         every: float = BEAT_SECONDS,
     ) -> None:
         """Make the worker, apart from the constructor: it takes seconds that are no part of the placement.
 
-        `index`, `size`: its place among so many that train together. `pulse`: name under which it tells its progress,
-        at most once in `every` seconds; empty for nothing.
+        `index`: its number among so many as `size`; `samplers`: as of `make_worker`; `pulse`: name under which it tells
+        its progress, at most once in `every` seconds; empty for nothing.
         """
-        # The driver imports this module without torch.
-        from bootstrap.worker import Worker
-
-        self._worker = Worker(batch_rows=batch_rows, rank=index, num_ranks=size)
+        self._worker = make_worker(
+            index, size=size, batch_rows=batch_rows, samplers=samplers, wait_seconds=wait_seconds
+        )
         self._progress = Progress(self._worker.bounds, name=pulse, every=every)
         self._telemetry = WorkerTelemetry(store=store, lineage=lineage, worker=index)
 

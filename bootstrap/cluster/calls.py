@@ -10,7 +10,7 @@ from ray.exceptions import RayActorError, RayError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class WorkerCall:
     """A call in progress."""
 
     ref: Any
@@ -19,7 +19,7 @@ class Call:
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-def late(calls: Iterable[Call]) -> list[Call]:
+def late(calls: Iterable[WorkerCall]) -> list[WorkerCall]:
     """Return the calls without an answer yet."""
     return [call for call in calls if not ray.wait([call.ref], timeout=0)[0]]
 

@@ -53,13 +53,14 @@ from bootstrap.cluster.actors import (
     task_name,
     worker_environment,
 )
-from bootstrap.cluster.calls import Call, cause_of_death, clock, first_error, late
+from bootstrap.cluster.calls import WorkerCall, cause_of_death, clock, first_error, late
 from bootstrap.cluster.connection import connect, first_line, last_line
 from bootstrap.cluster.progress import BEAT_SECONDS, Pulses
 from bootstrap.cluster.telemetry import RayTelemetry
 from bootstrap.cluster.vital import Vital
 from bootstrap.config import verifiers
 from bootstrap.config.answers import Judges
+from bootstrap.config.resources import SamplerProcesses
 from bootstrap.errors import ClusterError, LineageLocked, PeerFailed, WaitTimeout, WorkerError
 from bootstrap.memory import Kind
 from bootstrap.pool import Pool
@@ -109,9 +110,9 @@ class RayPool(Pool):
 
     `address`: a cluster's `host:port` or `auto`; None takes `RAY_ADDRESS`, and without it starts a private Ray on this
     machine, which ends with the pool. `lineage`: path of the lineage that this driver writes; a second driver of it on
-    the same cluster gets LineageLocked. `beside`: the learners of the run, whose Ray and lock the samplers share;
-    `more_cpus`: CPUs that a private Ray has for those. Raises ClusterError when Ray cannot be reached or started,
-    WaitTimeout when the workers are not placed, or not ready, within `wait_seconds`.
+    the same cluster gets LineageLocked. `samplers`: the settings of processes that only answer; `beside`: the learners
+    whose Ray and lock those share; `more_cpus`: CPUs that a private Ray has for them. Raises ClusterError when Ray
+    cannot be reached or started, WaitTimeout when the workers are not placed, or not ready, within `wait_seconds`.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class RayPool(Pool):
         address: str | None = None,
         lineage: str | None = None,
         beside: "RayPool | None" = None,
+        samplers: SamplerProcesses | None = None,
         more_cpus: float = 0,
     ) -> None:
         super().__init__()
@@ -165,10 +167,10 @@ class RayPool(Pool):
             ]
             with self.telemetry.waiting("places for the workers"):
                 self.places = self._await_placement()
-            who = (self._store, self._lineage)
+            who, how = (self._store, self._lineage), (size, samplers, wait_seconds)
             prepared = [
-                Call(
-                    ref=actor.prepare.remote(batch_rows, *who, index, size, self._pulses.name(index), self._slice),
+                WorkerCall(
+                    ref=actor.prepare.remote(batch_rows, *who, index, *how, self._pulses.name(index), self._slice),
                     worker=index,
                     method="prepare",
                 )
@@ -203,9 +205,9 @@ class RayPool(Pool):
     def start(self, worker: int, method: str, *args: Any) -> Any:
         self._require_ray(method)
         # Ray resolves references among top-level arguments from process to process, past the driver.
-        plain = [argument.ref if isinstance(argument, Call) else argument for argument in args]
+        plain = [argument.ref if isinstance(argument, WorkerCall) else argument for argument in args]
         call = self._actors[worker].call.options(name=task_name(method))
-        return Call(ref=call.remote(method, *plain), worker=worker, method=method)
+        return WorkerCall(ref=call.remote(method, *plain), worker=worker, method=method)
 
     def step(self, shards: Sequence[Batch], *, lr_factor: float, grad_clip: float) -> list[Any]:
         return [self.start(worker, "step", shard, lr_factor, grad_clip) for worker, shard in enumerate(shards)]
@@ -226,7 +228,7 @@ class RayPool(Pool):
             raise failure.error
         return [checked(result) for result in results]
 
-    def _results(self, calls: Sequence[Call], what: str) -> list[Any]:
+    def _results(self, calls: Sequence[WorkerCall], what: str) -> list[Any]:
         """Return the calls' results, once all are there.
 
         Raises WaitTimeout when a worker that others wait for makes no progress in `wait_seconds`.
@@ -407,7 +409,7 @@ class RayPool(Pool):
         ]
         return "they ask for " + (" and ".join(rows) or "nothing that Ray counts")
 
-    def _overdue(self, calls: Iterable[Call], what: str) -> str:
+    def _overdue(self, calls: Iterable[WorkerCall], what: str) -> str:
         """Return in words which calls make no progress."""
         rows = "; ".join(
             f"{self._named(call.worker)} has not answered `{call.method}`, asked at {clock(call.began)}"
@@ -418,7 +420,7 @@ class RayPool(Pool):
             f"If a single pass takes that long, raise resources.wait_seconds; then {REMEDY}"
         )
 
-    def _lowered(self, error: RayError, calls: Sequence[Call]) -> str:
+    def _lowered(self, error: RayError, calls: Sequence[WorkerCall]) -> str:
         """Halve the limit that a worker went by whose process was ended for lack of memory; return it in words.
 
         The next run begins with it. Empty where memory is not known to be the cause, or nothing can be halved.

@@ -9,12 +9,16 @@ from bootstrap.config.base import Settings
 
 
 class SamplerProcesses(Settings):
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What decodes. `vllm` needs the extra of that name; another engine draws other tokens from the same seed."""
     processes: int = Field(default=1, ge=1)
     """Processes that answer, each with the whole model."""
     cpus: float = Field(default=1, ge=0)
     """CPU cores that each reserves on a Ray cluster."""
     gpus: float = Field(default=0, ge=0)
     """GPUs that each reserves on a Ray cluster; above 0 it computes on one."""
+    cache_gib: int = Field(default=1, ge=1)
+    """GiB of the key-value cache of each vLLM that computes on a CPU; on a GPU vLLM takes nine tenths of its memory."""
 
 
 class Resources(Settings):

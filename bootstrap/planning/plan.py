@@ -22,6 +22,7 @@ from bootstrap.planning.estimate import CostEstimates
 from bootstrap.planning.fixed_data import Contributions, check_replay, notes_on_fixed_data
 from bootstrap.planning.notes import SPENT, is_unfiltered, notes, notes_on_data, too_full
 from bootstrap.planning.outlook import alpha_is_spent, outlook
+from bootstrap.planning.samplers import check_samplers
 from bootstrap.records import Record
 from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.curriculum import drawn_levels, replay_levels
@@ -142,6 +143,7 @@ def make_plan(
     estimates = CostEstimates(recipe, resolvers, config=config, models=models, tools=tools)
     contributions = Contributions(recipe, committed, resolvers)
     if len(committed) <= last:
+        check_samplers(recipe, estimates.of(0).model.config)
         check_tasks(recipe, estimates.task, estimates.panel)
         check_replay(recipe, contributions, range(len(committed), last + 1))
     pace = estimates.pace(entries)

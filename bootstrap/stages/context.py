@@ -214,10 +214,17 @@ class Context:
             "training": identity_of(self.training),
             "verifiers": [self.verifier.version, self.eval_verifier.version],
             "workers": self.learners.size,
-            **({"samplers": self.samplers.size} if self.roles.are_apart else {}),
+            **self._samplers_identity(),
             "batch_rows": self.recipe.resources.batch_rows,
             **self.recipe.resources.own_limits,
         }
+
+    def _samplers_identity(self) -> dict[str, Any]:
+        """Return what answers depend on where other processes give them than learn: their number and their engine."""
+        settings = self.recipe.resources.samplers
+        if settings is None:
+            return {}
+        return {"samplers": settings.processes, "engine": settings.engine}
 
     def heldout(self, level: int) -> list[Prompt]:
         """Return the held-out prompts of a level of the run's task that an evaluation asks."""

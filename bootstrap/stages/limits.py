@@ -85,7 +85,7 @@ def settle(recipe: Recipe, store: LineageStore, roles: Roles, *, generation: int
         halved, length = {**one.halved, **other.halved}, max(one.length, other.length)
         now = found.model_copy(update={"halved": halved, "length": length})
         if now != _kept(store):
-            store.keep(FILE_NAME, canonical_json(now.model_dump()))
+            store.keep(FILE_NAME, canonical_json(now.model_dump(exclude_none=True)))
 
     def short(worker: int, shortage: Shortage) -> None:
         keep()

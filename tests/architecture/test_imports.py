@@ -51,7 +51,9 @@ LAYERS = {
     "pool": 4,
     "roles": 4,
     "worker": 4,
+    "model_process": 4,
     "vllm_sampler": 4,
+    "vllm_worker": 4,
     "room": 4,
     "stages": 4,
     "planning": 4,
@@ -65,9 +67,9 @@ LAYERS = {
 }
 STAGE_FOLDERS = {name for name, layer in LAYERS.items() if layer == 2}
 FENCES = {
-    "torch": ("rollouts", "training", "worker", "scoring.reward_model"),
-    "transformers": ("rollouts", "training", "worker", "scoring.reward_model"),
-    "peft": ("rollouts", "training", "worker", "scoring.reward_model"),
+    "torch": ("rollouts", "training", "worker", "model_process", "scoring.reward_model"),
+    "transformers": ("rollouts", "training", "worker", "model_process", "scoring.reward_model"),
+    "peft": ("rollouts", "training", "worker", "model_process", "scoring.reward_model"),
     "vllm": ("rollouts.vllm_server", "rollouts.vllm_weights"),
     "datasets": ("prompts.hub",),
     "reasoning_gym": ("gym_items", "prompts.gym", "scoring.gym_sandboxed"),

@@ -228,7 +228,7 @@ def planned(**changes):
 
 
 class Growing:
-    """Weights that are others in every round, in place of a pool."""
+    """Weights that are others in every round, in place of learners."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -236,7 +236,7 @@ class Growing:
     def export(self) -> Checkpoint:
         return Checkpoint(fingerprint=f"weights of round {self.number}", files={"model": b"w"})
 
-    def broadcast(self, *args) -> None:
+    def teach_by(self, teachers) -> None:
         pass
 
 
@@ -246,7 +246,7 @@ def growing(folder, *, refresh_every, **changes):
     settings = recipe(steps=[RL | {"algorithm": {"type": "grpo", "kl": kl}} | changes])
     store = LineageStore(folder)
     store.open(settings.name, identity=settings.identity())
-    context = SimpleNamespace(recipe=settings, store=store, pool=Growing(), identity=dict, in_progress=dict)
+    context = SimpleNamespace(recipe=settings, store=store, learners=Growing(), identity=dict, in_progress=dict)
     return settings.generations.steps[0], context
 
 
@@ -255,7 +255,7 @@ def test_a_reference_is_kept_from_the_last_part_on_and_no_longer(tmp_path):
     plan = planned()
 
     def held(reference: ReferencePolicy, number: int) -> int:
-        context.pool.number = number
+        context.learners.number = number
         (kl_target,) = reference.kl_targets(number)
         assert kl_target.model == f"weights of round {number}"
         return len(os.listdir(tmp_path / "work"))
@@ -273,7 +273,7 @@ def test_a_reference_of_a_run_with_another_teacher_is_never_taken(tmp_path):
     step, context = growing(tmp_path, refresh_every=2, rounds=4, checkpoint_every=4)
 
     def kl_target_of(teacher: str, *, weights: int, number: int) -> str:
-        context.pool.number = weights
+        context.learners.number = weights
         plan = planned(teachers={"outside": (None, Checkpoint(fingerprint=teacher, files={}))})
         (kl_target,) = ReferencePolicy(context, plan, step, index=0).kl_targets(number)
         return kl_target.model

@@ -16,6 +16,7 @@ from bootstrap.errors import WorkerError
 from bootstrap.memory import MemoryLimits, Shortage
 from bootstrap.pool import LocalPool
 from bootstrap.records import Event, Prompt, Request, Rollout, Sampling, Split
+from bootstrap.roles import colocated
 from bootstrap.rollouts.engine import TransformersEngine
 from bootstrap.room import ModelRoom, WorkerBounds, work_of
 from bootstrap.stages.limits import FILE_NAME, settle
@@ -423,7 +424,7 @@ def test_a_damaged_file_is_measured_anew(tmp_path: Path, damaged: Any) -> None:
 def test_answers_counted_before_the_first_event_are_of_the_generation_that_comes(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     store, pool, told = LineageStore(tmp_path / "x"), LocalPool(1, batch_rows=8), list[Event]()
-    settle(tiny.recipe(count=0), store, pool, generation=3, observe=told.append)
+    settle(tiny.recipe(count=0), store, colocated(pool), generation=3, observe=told.append)
     pool.on_answers(3, 64)
     pool.on_shortage(0, Shortage("rollout_rows", 8))
     assert [event.generation for event in told] == [3, 3] and all(event.stage for event in told)
