@@ -146,10 +146,11 @@ def task_name(method: str) -> str:
 
 
 def worker_environment() -> Mapping[str, str]:
-    """Return a worker's environment variables: one thread, the driver's priority, its setting for the model hub.
+    """Return a worker's environment variables: one thread, the driver's priority, its settings for the hub and vLLM.
 
     Ray's own niceness of workers, 15, would give the publisher beside the run precedence over training.
     """
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    kept = {name: os.environ[name] for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if name in os.environ}
+    passed = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "BOOTSTRAP_VLLM_PYTHON")
+    kept = {name: os.environ[name] for name in passed if name in os.environ}
     return {**one_thread, "RAY_worker_niceness": "0", "TOKENIZERS_PARALLELISM": "false", **kept}
