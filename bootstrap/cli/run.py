@@ -20,7 +20,7 @@ from bootstrap.cli.signals import end_as_on_ctrl_c
 from bootstrap.cli.standing import TellingTheEnd, standing, why_ended
 from bootstrap.cli.stores import committed
 from bootstrap.cli.sync import sync_later, where_to_look
-from bootstrap.cli.target import as_last_run, remember
+from bootstrap.cli.target import as_last_run, remember, unheeded
 from bootstrap.cli.watch import Watch
 from bootstrap.config.base import named
 from bootstrap.config.load import is_remembered, load_recipe, recipe_folder
@@ -201,8 +201,12 @@ def run_recipe(
     recipe, plan = planned(path, overrides, store=store, lineage=lineage, workers=workers, local=local)
     folder = LineageStore(store.absolute() / plan.lineage)
     console = render.console()
-    # A remembered recipe has no tracking settings, so the last run's apply.
-    tracking = as_last_run(folder, recipe.tracking) if is_remembered(path) else recipe.tracking
+    tracking = recipe.tracking
+    if is_remembered(path):
+        # It has no tracking settings, so this user's last ones apply.
+        if told := unheeded(folder, tracking.uri):
+            render.warn(told)
+        tracking = as_last_run(folder, tracking)
     tracking_uri = resolve_tracking_uri(tracking.uri, store.absolute())
     with lineage_lock(folder.root):
         has_output = folder.has_output

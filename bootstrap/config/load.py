@@ -38,6 +38,8 @@ from bootstrap.errors import RecipeError
 _VERIFIER: TypeAdapter[Verifier] = TypeAdapter(Verifier)
 REMEMBERED = {"folder", "recipe", "schema_version"}
 """Keys of the file in which a lineage remembers its recipe (`cli/remembered.py`); schema 3 has no `schema_version`."""
+REMEMBERED_WITHOUT = {"tracking", "notify"}
+"""Sections of a recipe that a lineage does not remember, and that are not read there."""
 HEADER = "lineage.json"
 """File at the top of every lineage's folder (`store/lineage_store.py`)."""
 _Made = TypeVar("_Made")
@@ -160,7 +162,8 @@ def _read(path: Path) -> RecipeSource:
     source = read(path)
     if not _is_remembered(source.data):
         return source
-    recipe = source.data["recipe"]
+    # It comes with a store, which decides no address.
+    recipe = {name: part for name, part in source.data["recipe"].items() if name not in REMEMBERED_WITHOUT}
     if "schema_version" not in source.data:
         recipe = schema.settings(recipe)
     return RecipeSource(
