@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from bootstrap import plugins, schema
 from bootstrap.config import defaults
 from bootstrap.config.base import types_of
-from bootstrap.config.faults import did_you_mean
+from bootstrap.config.faults import did_you_mean, few_suggestions
 from bootstrap.config.folders import folder_problems, with_files_pinned, with_token_limits
 from bootstrap.config.problems import (
     RecipeProblem,
@@ -103,11 +103,12 @@ def recipe_of(identity: Mapping[str, Any]) -> Recipe:
     Raises RecipeError for an identity of another version of this program.
     """
     data = completed_steps(completed({**identity, "name": "stored"}, kinds=SPLIT_KINDS))
-    try:
-        return Recipe.model_validate_json(json.dumps(data), strict=True)
-    except ValidationError as error:
-        problems = sentence(validation_problems(error, data))
-        raise RecipeError(f"the lineage's stored recipe is not one of this version: {problems}") from None
+    with few_suggestions():
+        try:
+            return Recipe.model_validate_json(json.dumps(data), strict=True)
+        except ValidationError as error:
+            problems = sentence(validation_problems(error, data))
+            raise RecipeError(f"the lineage's stored recipe is not one of this version: {problems}") from None
 
 
 def load_verifier(kind: str, overrides: Sequence[str] = ()) -> Verifier:
@@ -190,10 +191,11 @@ def _made(
     A section that an override has begun without a type gets its default's type.
     """
     while True:
-        try:
-            made = validate(json.dumps(source.data), strict=True, context=context)
-        except ValidationError as error:
-            if not any(source.complete(*found) for found in missing_types(error, source.data)):
-                return None, list(validation_problems(error, source.data))
-        else:
-            return made, list(infinite_numbers(source.data))
+        with few_suggestions():
+            try:
+                made = validate(json.dumps(source.data), strict=True, context=context)
+            except ValidationError as error:
+                if not any(source.complete(*found) for found in missing_types(error, source.data)):
+                    return None, list(validation_problems(error, source.data))
+            else:
+                return made, list(infinite_numbers(source.data))
