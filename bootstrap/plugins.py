@@ -113,7 +113,7 @@ class Kind:
         Raises UntrustedPlugin for one that nobody has trusted (`trust`), the kind's error where there is none.
         """
         require_trust([uses], group=self.group)
-        targets, tell = targets_of(uses, group=self.group), _trusted[uses]
+        targets, tell = targets_of(uses, group=self.group), _trusted.get(uses)
         if not targets:
             known = ", ".join(sorted(entry.name for entry in entry_points(group=self.group))) or "none"
             raise self.error(

@@ -200,4 +200,4 @@ def _width_of_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def own_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trust every plug-in, as a recipe file of a person's own does."""
-    monkeypatch.setattr(plugins, "require_trust", lambda names: None)
+    monkeypatch.setattr(plugins, "require_trust", lambda names, **_: None)

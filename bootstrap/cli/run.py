@@ -23,7 +23,7 @@ from bootstrap.cli.sync import sync_later, where_to_look
 from bootstrap.cli.target import as_last_run, remember, unheeded
 from bootstrap.cli.watch import Watch
 from bootstrap.config.base import named
-from bootstrap.config.load import is_remembered, load_recipe, recipe_folder
+from bootstrap.config.load import is_remembered, load_recipe, recipe_folder, require_own_addresses
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import GuardStop, LineageMismatch, TrackingError
@@ -199,6 +199,7 @@ def run_recipe(
     """
     end_as_on_ctrl_c()
     recipe, plan = planned(path, overrides, store=store, lineage=lineage, workers=workers, local=local)
+    require_own_addresses(recipe, overrides, path=path)
     folder = LineageStore(store.absolute() / plan.lineage)
     console = render.console()
     tracking = recipe.tracking

@@ -85,5 +85,5 @@ def newest_receipt(
 
 
 def sync_later(store: LineageStore) -> str:
-    """Return the command that publishes the rest of a lineage to the place of its last run."""
+    """Return the command that publishes the rest of a lineage to the place of this user's last run."""
     return command("lineage", "--sync", "--store", store.root.parent, "--lineage", store.root.name)

@@ -87,6 +87,22 @@ def lies_in_store(path: Path | str) -> bool:
     )
 
 
+def require_own_addresses(recipe: Recipe, overrides: Sequence[str], *, path: Path) -> None:
+    """Refuse addresses that a recipe file in a store names, and no override: a run would send there what it makes.
+
+    Raises RecipeError.
+    """
+    named = {"tracking.uri": recipe.tracking.uri, "notify.url": recipe.notify and recipe.notify.url}
+    given = {override.partition("=")[0].strip() for override in overrides}
+    refused = [place for place, address in named.items() if address and not {place, place.partition(".")[0]} & given]
+    if refused and lies_in_store(path):
+        raise RecipeError(
+            f"the recipe {path} lies in a store, which decides no address, and has {' and '.join(refused)}. Read it "
+            f"first; if you agree, give {' '.join(f'{place}=ADDRESS' for place in refused)} yourself, or copy the "
+            "recipe to a folder outside the store"
+        )
+
+
 def recipe_folder(path: Path) -> Path:
     """Return the folder that relative paths of a recipe file start at. Raises RecipeError as `load_recipe`."""
     return _read(path).folder

@@ -4,7 +4,9 @@ import json
 import shlex
 import shutil
 import signal
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.lineage_factory import PROMOTED, SETTINGS, build
@@ -24,9 +26,9 @@ from bootstrap.cli.target import (
     unheeded,
     without_credentials,
 )
-from bootstrap.config.load import load_recipe
+from bootstrap.config.load import load_recipe, require_own_addresses
 from bootstrap.config.resources import Tracking
-from bootstrap.errors import StoreCorrupt, TrackingError
+from bootstrap.errors import RecipeError, StoreCorrupt, TrackingError
 from bootstrap.lineage import places, tracking
 from bootstrap.store.lineage_store import LineageStore
 
@@ -129,9 +131,11 @@ def test_an_address_that_the_store_names_too_is_agreed_to_once(
 
 def test_sync_agrees_where_it_has_published(store: LineageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     says(store, THEIRS)
-    for name in ("bootstrap.cli.sync.check_reachable", "bootstrap.lineage.publisher.publish"):
-        monkeypatch.setattr(name, lambda *_, **__: None)
-    monkeypatch.setattr("bootstrap.lineage.live.settle", lambda *_, **__: None)
+    monkeypatch.setattr(sync, "check_reachable", lambda _: None)
+    # The modules themselves would load MLflow.
+    for name in ("publisher", "live"):
+        done = SimpleNamespace(publish=lambda *_, **__: None, settle=lambda *_, **__: None)
+        monkeypatch.setitem(sys.modules, f"bootstrap.lineage.{name}", done)
     sync.sync_lineage(store, tracking_uri=THEIRS, experiment="mine", sample_rollouts=None)
     assert chosen(store).uri == THEIRS and chosen(store).experiment == "mine"
 
@@ -188,6 +192,28 @@ def test_a_remembered_recipe_names_no_address_of_its_own(store: LineageStore, tm
     recipe = load_recipe(path)
     assert recipe.tracking == Tracking() and not recipe.tracking.model_fields_set and recipe.notify is None
     assert load_recipe(path, ["tracking.uri=http://flag"]).tracking.uri == "http://flag"
+
+
+def test_a_recipe_file_that_lies_in_a_store_sends_to_no_address_of_its_own(
+    store: LineageStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = json.loads(SETTINGS.model_dump_json()) | {"tracking": {"uri": THEIRS}, "notify": {"url": THEIRS}}
+    within, outside = store.root.parent / "own.yaml", tmp_path / "mine" / "own.yaml"
+    outside.parent.mkdir()
+    for path in (within, outside):
+        path.write_text(json.dumps(told))
+    for command in (
+        ["run", "--local", "--store", str(tmp_path / "new")],
+        ["submit", "--address", "http://127.0.0.1:9"],
+    ):
+        assert main([*command, str(within)]) == 2
+        assert "has tracking.uri and notify.url. Read it first" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    require_own_addresses(load_recipe(outside), [], path=outside)
+    overrides = ["tracking.uri=http://flag", "notify=null"]
+    require_own_addresses(load_recipe(within, overrides), overrides, path=within)
+    with pytest.raises(RecipeError, match=r"and has tracking\.uri\. "):
+        require_own_addresses(load_recipe(within, ["notify=null"]), ["notify=null"], path=within)
 
 
 @pytest.mark.parametrize("target", ["elsewhere.db", "missing.db"])
