@@ -14,6 +14,7 @@ import sysconfig
 import types
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from importlib.abc import PathEntryFinder
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def _import_texts(folder: str) -> None:
         (_Text, importlib.machinery.SOURCE_SUFFIXES),
     )
 
-    def hook(path: str) -> importlib.machinery.FileFinder:
+    def hook(path: str) -> PathEntryFinder:
         if not _is_below(path, folder):
             raise ImportError(f"{path} is not below {folder}")
         return look(path)

@@ -1,6 +1,7 @@
 """What a person is told of a plug-in is what runs: its files, its neighbours, the text and not bytecode beside it."""
 
 import importlib.metadata
+import importlib.util
 import os
 import py_compile
 import sys
