@@ -7,16 +7,14 @@ all its rights, so `Kind.find`, which alone imports one, refuses what no person 
     a verifier on the command line (config/load.py) --------> trust() ---> Kind.find() ---> import
     --trust-plugins (cli/trust.py), Lineage.reproduce ------/
 
-Left out: the arguments and results of each kind (`scoring/plugin.py`, `prompts/plugin.py`,
-`training/algorithms/plugin.py`, `stages/plugin.py`).
+Left out: the files that a name stands for (`plugin_files.py`), and the arguments and results of each kind
+(`scoring/plugin.py`, `prompts/plugin.py`, `training/algorithms/plugin.py`, `stages/plugin.py`).
 """
 
 import importlib
-import importlib.machinery
 import inspect
 import sys
-import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -26,14 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.errors import BootstrapError, RecipeError
-from bootstrap.meaning import meaning_of, spec_of
+from bootstrap.meaning import meaning_of
+from bootstrap.plugin_files import GROUPS, are_neighbours, files_of, from_here, loaded_beside, targets_of
 
 USES = r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$"
 """`module:name`, or the name of an entry point."""
 TRUST = "--trust-plugins"
 """Option by which a command line names a plug-in that may be imported."""
-_LIBRARIES = {Path(place).resolve() for place in sysconfig.get_paths().values()}
-_trusted: set[str] = set()
+Tell = Callable[[str, Sequence[Path]], None]
+"""Called with a plug-in's name and the files that its import loads beside its own."""
+_trusted: dict[str, Tell | None] = {}
 """Plug-ins that may be imported in this process, as recipes name them. Other processes begin with none."""
 
 
@@ -41,17 +41,17 @@ class UntrustedPlugin(RecipeError):
     """A plug-in that a stored recipe names, and no person has named to this process."""
 
 
-def trust(names: Iterable[str]) -> None:
+def trust(names: Iterable[str], *, tell: Tell | None = None) -> None:
     """Let the plug-ins of these names be imported in this process."""
-    _trusted.update(names)
+    _trusted.update({name: tell or _trusted.get(name) for name in names})
 
 
 @contextmanager
 def trusting_only(names: Iterable[str] = ()) -> Iterator[None]:
     """Within the block, let these plug-ins alone be imported, and those that `trust` adds there."""
-    before = set(_trusted)
+    before = dict(_trusted)
     _trusted.clear()
-    _trusted.update(names)
+    trust(names)
     try:
         yield
     finally:
@@ -72,31 +72,17 @@ def plugins_of(settings: Any) -> Iterator[str]:
                 yield from plugins_of(inner)
 
 
-def require_trust(names: Iterable[str]) -> None:
-    """Raise UntrustedPlugin, with the remedy, unless all these plug-ins may be imported."""
-    refused = sorted(set(names) - _trusted)
+def require_trust(names: Iterable[str], *, group: str | None = None) -> None:
+    """Raise UntrustedPlugin, with the remedy, unless all these plug-ins, of this group, may be imported."""
+    refused = sorted(set(names) - _trusted.keys())
     if not refused:
         return
-    files = [f"{name} ({file_of(name) or 'not found from here'})" for name in refused]
+    found = {name: ", ".join(map(str, files_of(name, group=group))) for name in refused}
+    files = [f"{name} ({places or 'not found from here'})" for name, places in found.items()]
     raise UntrustedPlugin(
         f"a stored recipe names code that would run with all your rights: {', '.join(files)}. Read it first; then "
         f"agree with {' '.join(f'{TRUST} {name}' for name in refused)}, or name a recipe file of your own that uses it"
     )
-
-
-def file_of(uses: str) -> Path | None:
-    """Return the file of a plug-in's module, without importing anything; None where there is none."""
-    if ":" not in uses:
-        offered = [one.value for one in entry_points(name=uses) if one.group.startswith("bootstrap.")]
-        uses = offered[0] if offered else uses
-    parts, found, places = uses.partition(":")[0].split("."), None, [*sys.path, str(Path.cwd())]
-    for length in range(1, len(parts) + 1):
-        # Of each package in turn, since `importlib.util.find_spec` imports the packages above a module.
-        found = importlib.machinery.PathFinder.find_spec(".".join(parts[:length]), places)
-        if found is None:
-            return None
-        places = list(found.submodule_search_locations or ())
-    return Path(found.origin) if found is not None and found.origin and found.has_location else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,34 +105,34 @@ class Kind:
     @property
     def group(self) -> str:
         """Group of its entry points."""
-        return f"bootstrap.{self.name}s"
+        return f"{GROUPS}{self.name}s"
 
     def find(self, uses: str) -> Callable[..., Any]:
         """Return the function or class that a recipe names.
 
         Raises UntrustedPlugin for one that nobody has trusted (`trust`), the kind's error where there is none.
         """
-        require_trust([uses])
-        if ":" not in uses:
-            found = entry_points(group=self.group, name=uses)
-            if not found:
-                known = ", ".join(sorted(entry.name for entry in entry_points(group=self.group))) or "none"
-                raise self.error(
-                    f"no installed package offers the {self.name} {uses} (entry points {self.group}: {known}); install "
-                    "it, or name a function as module:function"
-                )
-            uses = next(iter(found)).value
-        # Last on the path, so that no file of the folder hides an installed module.
-        if str(Path.cwd()) not in sys.path:
-            sys.path.append(str(Path.cwd()))
-        module, _, name = uses.partition(":")
-        try:
-            imported = importlib.import_module(module)
-        except (ImportError, SyntaxError) as error:
+        require_trust([uses], group=self.group)
+        targets, tell = targets_of(uses, group=self.group), _trusted.get(uses)
+        if not targets:
+            known = ", ".join(sorted(entry.name for entry in entry_points(group=self.group))) or "none"
             raise self.error(
-                f"the module of the {self.name} {uses} cannot be imported: {error}; install it, or start where "
-                f"{module} lies"
-            ) from error
+                f"no installed package offers the {self.name} {uses} (entry points {self.group}: {known}); install it, "
+                "or name a function as module:function"
+            )
+        module, _, name = targets[0].partition(":")
+        before = set(sys.modules)
+        with from_here():
+            try:
+                imported = importlib.import_module(module)
+            except (ImportError, SyntaxError) as error:
+                raise self.error(
+                    f"the module of the {self.name} {uses} cannot be imported: {error}; install it, or start where "
+                    f"{module} lies"
+                ) from error
+            finally:
+                if tell is not None and (files := loaded_beside(module, before=before)):
+                    tell(uses, files)
         function = getattr(imported, name, None)
         if not callable(function):
             raise self.error(f"the module {module} has no function {name}; write it there as {self.written}")
@@ -180,14 +166,8 @@ class Kind:
         """
         try:
             module = function.__module__
-            package, folder = module.partition(".")[0], _folder_of(module)
-            beside = None if folder in _LIBRARIES else folder
-            return meaning_of(
-                module,
-                follow=lambda other: (
-                    other.partition(".")[0] == package or (beside is not None and _folder_of(other) == beside)
-                ),
-            )
+            with from_here():
+                return meaning_of(module, follow=lambda other: are_neighbours(module, other))
         except (AttributeError, OSError, SyntaxError, TypeError):
             raise self.error(
                 f"the source of the {self.name} {uses} cannot be read, so its {self.results} could not be told apart "
@@ -228,12 +208,3 @@ def per_token(value: Any, length: int, where: str) -> float | list[float]:
     if isinstance(value, Real):
         return number(value, where)
     return [number(one, where) for one in listed(value, length, f"tokens of {where}")]
-
-
-def _folder_of(module: str) -> Path | None:
-    """Return the folder of a module's top package or file; None for a module without one."""
-    spec = spec_of(module.partition(".")[0])
-    if spec is None:
-        return None
-    places = [*(spec.submodule_search_locations or ()), *([spec.origin] if spec.has_location and spec.origin else ())]
-    return Path(places[0]).resolve().parent if places else None

@@ -1,5 +1,5 @@
-"""For all tests: servers that a person's environment names are hidden, indexes of lineages go to a folder of the tests,
-and `--fast` and `--slow` split the suite.
+"""For all tests: servers that a person's environment names are hidden, what this program keeps for the
+user goes to folders of the tests, and `--fast` and `--slow` split the suite.
 
 `--fast` leaves out every test with one of the marks `SLOW`, and does not import files that carry one as a whole. There,
 a test fails that loads a heavy package or starts a sandbox without its mark, so that marks stay true. `--slow` is the
@@ -165,9 +165,10 @@ def no_servers_of_the_user() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_index_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def no_folders_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 
 
@@ -199,4 +200,4 @@ def _width_of_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def own_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trust every plug-in, as a recipe file of a person's own does."""
-    monkeypatch.setattr(plugins, "require_trust", lambda names: None)
+    monkeypatch.setattr(plugins, "require_trust", lambda names, **_: None)

@@ -11,7 +11,7 @@ from bootstrap.cli import render
 from bootstrap.cli.report_curves import Reported, goals, read_reported
 from bootstrap.cli.report_tables import markdown, print_report
 from bootstrap.cli.sync import DEFAULT_PORT, newest_receipt
-from bootstrap.cli.target import Target, recall, uri_to_show, without_credentials
+from bootstrap.cli.target import chosen, unheeded, without_credentials
 from bootstrap.errors import TrackingError
 from bootstrap.lineage import tracking
 from bootstrap.lineage.curves import Curve, ungated
@@ -142,14 +142,16 @@ def _file_name(names: Sequence[str]) -> str:
 
 def _publish(reported: Sequence[Reported], figure: "Figure", numbers: str, *, store: Path, quiet: bool) -> None:
     """Show the picture in MLflow beside the lineages; a TrackingError becomes a warning."""
-    uri = uri_to_show(reported[0].store, None)
+    if told := unheeded(reported[0].store):
+        render.warn(told)
+    uri = chosen(reported[0].store).uri
     try:
         check_reachable(uri)
         from bootstrap.lineage import comparison
 
         if len(reported) == 1:
             one = reported[0]
-            asked = (recall(one.store) or Target()).experiment
+            asked = chosen(one.store).experiment
             receipt = newest_receipt(one.store, one.entries, tracking_uri=uri, experiment=asked)
             if receipt is None:
                 render.warn(f"{one.curve.lineage} is not in MLflow yet; `bootstrap lineage --sync` publishes it")

@@ -20,11 +20,11 @@ from bootstrap.cli.signals import end_as_on_ctrl_c
 from bootstrap.cli.standing import TellingTheEnd, standing, why_ended
 from bootstrap.cli.stores import committed
 from bootstrap.cli.sync import sync_later, where_to_look
-from bootstrap.cli.target import as_last_run, remember
+from bootstrap.cli.target import as_last_run, remember, unheeded
 from bootstrap.cli.watch import Watch
 from bootstrap.cli.workers import make_roles
 from bootstrap.config.base import named
-from bootstrap.config.load import is_remembered, load_recipe, recipe_folder
+from bootstrap.config.load import is_remembered, load_recipe, recipe_folder, require_own_addresses
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import GuardStop, LineageMismatch, TrackingError
@@ -199,10 +199,15 @@ def run_recipe(
     """
     end_as_on_ctrl_c()
     recipe, plan = planned(path, overrides, store=store, lineage=lineage, workers=workers, local=local)
+    require_own_addresses(recipe, overrides, path=path)
     folder = LineageStore(store.absolute() / plan.lineage)
     console = render.console()
-    # A remembered recipe has no tracking settings, so the last run's apply.
-    tracking = as_last_run(folder, recipe.tracking) if is_remembered(path) else recipe.tracking
+    tracking = recipe.tracking
+    if is_remembered(path):
+        # It has no tracking settings, so this user's last ones apply.
+        if told := unheeded(folder, tracking.uri):
+            render.warn(told)
+        tracking = as_last_run(folder, tracking)
     tracking_uri = resolve_tracking_uri(tracking.uri, store.absolute())
     with lineage_lock(folder.root):
         has_output = folder.has_output

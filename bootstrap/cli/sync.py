@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from bootstrap.cli.command import command
-from bootstrap.cli.target import Target, recall, uri_to_publish, uri_to_show, without_credentials
+from bootstrap.cli.render import warn
+from bootstrap.cli.target import agree, chosen, unheeded, without_credentials
 from bootstrap.lineage import places, tracking
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.reach import check_reachable
@@ -26,12 +27,13 @@ def sync_lineage(
     """Publish every committed generation that MLflow lacks; return where to see it.
 
     `is_growing`: more come soon, so the lineage page is drawn only if it is due (`lineage/whole_page.py`).
-    None takes the environment's value (the URI alone), else the last run's. Raises TrackingError when MLflow cannot be
-    reached, RecipeError for an address without a store, StoreError.
+    None takes what is chosen without it (`target.py`). Raises TrackingError when MLflow cannot be reached, RecipeError
+    for an address without a store, StoreError.
     """
-    uri = uri_to_publish(store, tracking_uri)
-    last = recall(store) or Target()
-    experiment = experiment or last.experiment
+    if told := unheeded(store, tracking_uri):
+        warn(told)
+    found = chosen(store, tracking_uri)
+    uri, experiment = found.uri, experiment or found.experiment
     # A server that is down is reported at once, before MLflow takes its seconds to load.
     check_reachable(uri)
     from bootstrap.lineage.live import settle
@@ -42,10 +44,11 @@ def sync_lineage(
         tracking_uri=uri,
         experiment=experiment,
         recipe={"name": store.root.name, **store.header().identity},
-        sample_rollouts=last.sample_rollouts if sample_rollouts is None else sample_rollouts,
+        sample_rollouts=found.sample_rollouts if sample_rollouts is None else sample_rollouts,
         is_growing=is_growing,
     )
     settle(store.root.absolute(), tracking_uri=uri, experiment=experiment)
+    agree(store, found._replace(experiment=experiment))
     return where_to_look(store, tracking_uri=uri, experiment=experiment)
 
 
@@ -56,7 +59,7 @@ def where_to_look(store: LineageStore, *, tracking_uri: str, experiment: str | N
     page = lineage_page(store, base=base, tracking_uri=tracking_uri, experiment=experiment) or base
     if tracking.is_remote(tracking_uri):
         return page
-    other = () if tracking_uri == uri_to_show(store, None) else ("--tracking-uri", shown)
+    other = () if tracking_uri == chosen(store).uri else ("--tracking-uri", shown)
     return f"`{command('ui', '--store', store.root.parent, *other)}`, then {page}"
 
 
@@ -82,5 +85,5 @@ def newest_receipt(
 
 
 def sync_later(store: LineageStore) -> str:
-    """Return the command that publishes the rest of a lineage to the place of its last run."""
+    """Return the command that publishes the rest of a lineage to the place of this user's last run."""
     return command("lineage", "--sync", "--store", store.root.parent, "--lineage", store.root.name)

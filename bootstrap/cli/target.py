@@ -1,26 +1,36 @@
-"""The tracking settings of a lineage's last run, remembered beside it: they say where its pages are in MLflow.
+"""Where commands publish a lineage and look at it in MLflow: a person's word, never that of a store.
 
-    <lineage>/tracking.json     tracking URI without credentials, experiment, readable rollouts per generation;
-                                a SQLite database in the store by its name alone, so that it moves with the store
+    flag or recipe -> MLFLOW_TRACKING_URI -> this user's last run of the lineage -> the store's own database
 
-A convenience for later commands, and for runs by the recipe that is remembered beside it (`remembered.py`); no part of
-the lineage. Without the file they use the environment or the store's own database. Secrets are not kept: a password
-comes from the environment or the command line alone.
+    <state>/tracking/<SHA-256 of the lineage's real path>.json    the last run's settings, for this user alone
+    <lineage>/tracking.json                                       the same, for whoever has the store
+
+The store may be somebody else's, so its file decides no address: `unheeded` tells of one that nobody here has named.
+Its experiment and number of rollouts hold for its own address, once that is chosen. In both files an address has no
+credentials, and that of a SQLite database in the store is its name alone, so that it moves with the store.
 """
 
 import os
 import re
+import shlex
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
-from bootstrap.canonical import canonical_json
+from bootstrap.canonical import canonical_json, sha256
+from bootstrap.cli.command import command
 from bootstrap.cli.stores import write_changed
 from bootstrap.config.resources import Tracking
-from bootstrap.errors import StoreCorrupt
+from bootstrap.errors import StoreCorrupt, StoreError
 from bootstrap.lineage import tracking
 from bootstrap.lineage.places import lies_in
+from bootstrap.lineage.text import one_line
+from bootstrap.reading import MAX_JSON_BYTES, read_named
 from bootstrap.records import Record
+from bootstrap.store import durable
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.names import DATABASE
+from bootstrap.store.user_folder import is_own_file, own_folder
 
 FILE_NAME = "tracking.json"
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -30,16 +40,25 @@ _SECRETS = ("password", "passwd", "pwd", "token", "secret", "user")
 
 
 class Target(Record):
-    """Where the last run published."""
+    """Where a run has published, as a file says it."""
 
     uri: str | None = None
-    """Absolute and without credentials; None: the store's own database, wherever the store lies.
+    """Without credentials; None: the store's own database, wherever the store lies.
 
-    In the file, the address of another SQLite database in the store is relative to the store.
+    In a file the address of another SQLite database in the store is relative to the store.
     """
     experiment: str | None = None
     """None names it after the lineage."""
     sample_rollouts: int = Tracking().sample_rollouts
+
+
+class Chosen(NamedTuple):
+    """Where a command publishes to, and looks."""
+
+    uri: str
+    """Absolute, with the credentials that a person gave."""
+    experiment: str | None
+    sample_rollouts: int
 
 
 def remember(store: LineageStore, settings: Tracking, *, tracking_uri: str) -> None:
@@ -57,55 +76,60 @@ def remember(store: LineageStore, settings: Tracking, *, tracking_uri: str) -> N
     )
     data = canonical_json(target.model_dump(mode="json"))
     write_changed(store, FILE_NAME, data)
+    _remember_here(store, data)
+
+
+def agree(store: LineageStore, found: Chosen) -> None:
+    """Remember for this user what was chosen, if the store names that address too. Raises StoreError."""
+    theirs = recall(store)
+    if theirs is not None and theirs.uri is not None and _is_at(theirs, found.uri, store):
+        target = Target(**found._replace(uri=without_credentials(found.uri))._asdict())
+        _remember_here(store, canonical_json(target.model_dump(mode="json")))
 
 
 def recall(store: LineageStore) -> Target | None:
-    """Return the last run's settings; None if there are none. Raises StoreError, StoreCorrupt."""
-    path, data = store.root / FILE_NAME, store.kept(FILE_NAME)
-    if data is None:
-        return None
-    try:
-        found = Target.model_validate_json(data)
-    except ValueError as error:
-        raise StoreCorrupt(f"{path} is corrupt: {error}; remove it, and the next run writes it again") from error
-    path = None if found.uri is None else tracking.database_path(found.uri)
-    if found.uri is None or path is None or path.is_absolute():
-        return found
-    scheme, slashes, place = found.uri.partition(":///")
-    name, mark, options = place.partition("?")
-    folder = own_database(store.root.absolute().parent).partition(slashes)[2].rpartition("/")[0]
-    return found.model_copy(update={"uri": f"{scheme}{slashes}{folder}/{name.rpartition('/')[2]}{mark}{options}"})
+    """Return what the store says of its last run; None if it says nothing. Raises StoreError, StoreCorrupt."""
+    data = store.kept(FILE_NAME)
+    return None if data is None else _parsed(data, store, path=store.root / FILE_NAME)
 
 
-def as_last_run(store: LineageStore, settings: Tracking) -> Tracking:
-    """Return a run's tracking settings, completed by the last run's.
-
-    The environment's URI goes before the last run's. Raises StoreError, StoreCorrupt.
-    """
-    last = (recall(store) or Target()).model_dump(exclude={"uri"} if os.environ.get(VARIABLE) else None)
-    return settings.model_copy(update={name: last[name] for name in last.keys() - settings.model_fields_set})
-
-
-def uri_to_publish(store: LineageStore, asked: str | None) -> str:
-    """Return the URI to publish to: `asked`, else the environment's, the last run's, or the store's own database.
+def chosen(store: LineageStore, asked: str | None = None) -> Chosen:
+    """Return where a command publishes to, and looks. `asked`: the address on the command line.
 
     Raises RecipeError for an address without a store, StoreError.
     """
-    found = recall(store)
-    wanted = asked or os.environ.get(VARIABLE) or (found.uri if found else None)
-    return tracking.resolve_tracking_uri(wanted, store.root.parent)
+    mine, theirs = _recall_here(store), recall(store)
+    wanted = asked or os.environ.get(VARIABLE) or (mine.uri if mine else None)
+    uri = tracking.resolve_tracking_uri(wanted, store.root.parent)
+    there = [one for one in (mine, theirs) if one is not None and _is_at(one, uri, store)]
+    known = there[0] if there else mine or Target()
+    return Chosen(uri=uri, experiment=known.experiment, sample_rollouts=known.sample_rollouts)
 
 
-def uri_to_show(store: LineageStore, asked: str | None) -> str:
-    """Return the URI to look at: `asked`, else the last run's, the environment's, or the store's own database.
+def unheeded(store: LineageStore, asked: str | None = None) -> str | None:
+    """Return one line about an address that the store names and no person, and how to agree to it; None without one.
 
-    The environment's URI replaces the last run's where they differ in credentials alone. Raises RecipeError for an
-    address without a store, StoreError.
+    Raises as `chosen`.
     """
-    found, given = recall(store), os.environ.get(VARIABLE)
-    if asked or found is None or (given and without_credentials(given) == found.uri):
-        return tracking.resolve_tracking_uri(asked or given, store.root.parent)
-    return found.uri or own_database(store.root.parent)
+    theirs = recall(store)
+    if asked or os.environ.get(VARIABLE) or theirs is None or theirs.uri is None:
+        return None
+    uri = chosen(store).uri
+    if _is_at(theirs, uri, store):
+        return None
+    named = one_line(tracking.public(theirs.uri))
+    sync = command("lineage", "--sync", "--store", store.root.parent, "--lineage", store.root.name)
+    return (
+        f"{store.root.name}: the store says that its last run published to {named}. What a store says decides no "
+        f"address, so this is about {without_credentials(uri)}. If you know and want the other one, set {VARIABLE}, or "
+        f"name it once: {sync} --tracking-uri {shlex.quote(named)}"
+    )
+
+
+def as_last_run(store: LineageStore, settings: Tracking) -> Tracking:
+    """Return a run's tracking settings, completed by what is chosen without them. Raises as `chosen`."""
+    last = chosen(store, settings.uri)._asdict()
+    return settings.model_copy(update={name: last[name] for name in last.keys() - settings.model_fields_set})
 
 
 def own_database(store: Path) -> str:
@@ -123,3 +147,44 @@ def without_credentials(uri: str) -> str:
     address, mark, query = bare.partition("?")
     kept = [part for part in query.split("&") if not any(word in part.partition("=")[0].lower() for word in _SECRETS)]
     return f"{address}{mark if kept else ''}{'&'.join(kept)}"
+
+
+def _is_at(target: Target, uri: str, store: LineageStore) -> bool:
+    """Whether a target is at this address, credentials apart."""
+    return without_credentials(target.uri or own_database(store.root.parent)) == without_credentials(uri)
+
+
+def _parsed(data: bytes, store: LineageStore, *, path: Path) -> Target:
+    """Return the settings in a file, a database in the store by its place. Raises StoreCorrupt."""
+    try:
+        found = Target.model_validate_json(data)
+    except ValueError as error:
+        raise StoreCorrupt(f"{path} is corrupt: {error}; remove it, and the next run writes it again") from error
+    database = None if found.uri is None else tracking.database_path(found.uri)
+    if found.uri is None or database is None or database.is_absolute():
+        return found
+    scheme, slashes, place = found.uri.partition(":///")
+    name, mark, options = place.partition("?")
+    folder = own_database(store.root.absolute().parent).partition(slashes)[2].rpartition("/")[0]
+    return found.model_copy(update={"uri": f"{scheme}{slashes}{folder}/{name.rpartition('/')[2]}{mark}{options}"})
+
+
+def _path_here(store: LineageStore) -> Path | None:
+    """Return the file of what this user's last run said; None where this user has no folder of their own."""
+    folder = own_folder("XDG_STATE_HOME", "tracking")
+    return None if folder is None else folder / f"{sha256(os.fsencode(os.path.realpath(store.root)))}.json"
+
+
+def _remember_here(store: LineageStore, data: bytes) -> None:
+    """Write what this user's later commands go by; without a folder for it, they ask again."""
+    path = _path_here(store)
+    if path is not None:
+        with suppress(StoreError):
+            durable.write_file(path, data)
+
+
+def _recall_here(store: LineageStore) -> Target | None:
+    path = _path_here(store)
+    if path is None or not path.is_file() or not is_own_file(path):
+        return None
+    return _parsed(read_named(path, most=MAX_JSON_BYTES), store, path=path)

@@ -1,6 +1,6 @@
 """What a stored recipe may do on a person's word alone: run plug-ins, and ask servers.
 
-plug-ins    `--trust-plugins`, each told with its file and hash
+plug-ins    `--trust-plugins`, each told with its file and hash, and with those of its neighbours that it loads
 servers     a recipe file of the person's own, since an address and a key's variable are settings of it
 """
 
@@ -15,11 +15,12 @@ from bootstrap.cli import render
 from bootstrap.config.load import lies_in_store
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
+from bootstrap.plugin_files import files_of
 from bootstrap.reading import MAX_DOCUMENT_BYTES, read_named
 
 
 def trust(names: Sequence[str] | None, *, elsewhere: bool = False) -> tuple[str, ...]:
-    """Let these plug-ins be imported, and tell on standard error which files they are.
+    """Let these plug-ins be imported, and tell on standard error which files they are, and which others they load.
 
     `elsewhere`: they run on another machine, which may have the files that this one lacks. Raises RecipeError for a
     name of another form and for a module that is not there, StoreError for a file that cannot be read.
@@ -29,17 +30,28 @@ def trust(names: Sequence[str] | None, *, elsewhere: bool = False) -> tuple[str,
             raise RecipeError(
                 f"{plugins.TRUST} {name!r} names no plug-in; write it as the recipe does: module:function"
             )
-        path = plugins.file_of(name)
-        if path is not None:
-            render.warn(f"trusted: {name} of {path}, SHA-256 {sha256(read_named(path, most=MAX_DOCUMENT_BYTES))}")
-        elif elsewhere:
+        files = files_of(name)
+        for path in files:
+            render.warn(f"trusted: {name} of {_hashed(path)}")
+        if files:
+            continue
+        if elsewhere:
             render.warn(f"trusted: {name}, which is not on this machine; the job's log names its file")
         else:
             raise RecipeError(
                 f"{plugins.TRUST} {name}: there is no such module here; install it, or start where it lies"
             )
-    plugins.trust(names or ())
+    plugins.trust(names or (), tell=_tell_of_others)
     return tuple(names or ())
+
+
+def _tell_of_others(name: str, files: Sequence[Path]) -> None:
+    for path in files:
+        render.warn(f"loaded with {name}: {_hashed(path)}")
+
+
+def _hashed(path: Path) -> str:
+    return f"{path}, SHA-256 {sha256(read_named(path, most=MAX_DOCUMENT_BYTES))}"
 
 
 def require_own_servers(recipe: Recipe, *, named: Recipe, path: Path | None) -> None:

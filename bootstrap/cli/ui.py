@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bootstrap.cli.command import command
-from bootstrap.cli.render import say
+from bootstrap.cli.render import say, warn
 from bootstrap.cli.signals import end_as_on_ctrl_c
 from bootstrap.cli.stores import lineages, no_lineage
 from bootstrap.cli.sync import lineage_page, sync_later
-from bootstrap.cli.target import Target, own_database, recall, uri_to_show, without_credentials
+from bootstrap.cli.target import chosen, own_database, unheeded, without_credentials
 from bootstrap.errors import TrackingError
 from bootstrap.lineage import tracking
 from bootstrap.lineage.outbox import Outbox
@@ -25,14 +25,16 @@ from bootstrap.store.lineage_store import LineageStore
 def serve_until_stopped(store: Path, *, port: int, tracking_uri: str | None = None) -> None:
     """Serve the lineages' pages and their MLflow database on 127.0.0.1 and print the address of each lineage.
 
-    `tracking_uri`: None takes that of each lineage's last run. Raises StoreError when there is no store, RecipeError
-    for an address without a store, TrackingError when a server cannot start or MLflow's ends by itself.
+    `tracking_uri`: None takes what is chosen for each lineage (`target.py`). Raises StoreError when there is no store,
+    RecipeError for an address without a store, TrackingError when a server cannot start or MLflow's ends by itself.
     """
     names = lineages(store)
     if not names:
         raise no_lineage(store)
     found = [LineageStore(store.absolute() / name) for name in names]
-    targets = {lineage: uri_to_show(lineage, tracking_uri) for lineage in found}
+    for told in filter(None, (unheeded(lineage, tracking_uri) for lineage in found)):
+        warn(told)
+    targets = {lineage: chosen(lineage, tracking_uri).uri for lineage in found}
     databases = {lineage: uri for lineage, uri in targets.items() if not tracking.is_remote(uri)}
     # A taken port is told before anything else is done.
     port = free_port(port) if databases else port
@@ -84,14 +86,14 @@ def _tell(lineage: LineageStore, where: str) -> None:
 
 def _served(lineage: LineageStore, uri: str) -> Page:
     """Return a lineage's own page. Its links lead to a tracking server; to one started here, once that is up."""
-    experiment = tracking.experiment_name(lineage.root.name, (recall(lineage) or Target()).experiment)
+    experiment = tracking.experiment_name(lineage.root.name, chosen(lineage, uri).experiment)
     outbox = Outbox(lineage.root, tracking_uri=uri, experiment=experiment)
     server = without_credentials(uri) if tracking.is_remote(uri) else ""
     return Page(store=lineage, outbox=outbox, mlflow=server)
 
 
 def _page(lineage: LineageStore, uri: str, *, base: str) -> str | None:
-    experiment = (recall(lineage) or Target()).experiment
+    experiment = chosen(lineage, uri).experiment
     return lineage_page(lineage, base=base, tracking_uri=uri, experiment=experiment)
 
 

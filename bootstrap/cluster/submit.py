@@ -41,7 +41,7 @@ from bootstrap.cluster.jobs import (
     is_own,
 )
 from bootstrap.config.base import Place, Settings, dotted
-from bootstrap.config.load import load_recipe
+from bootstrap.config.load import load_recipe, require_own_addresses
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import LineageLocked, RecipeError
 from bootstrap.lineage.tracking import database_path, redact, resolve_tracking_uri
@@ -89,6 +89,7 @@ def submit_recipe(
     """
     recipe = load_recipe(recipe_path, overrides, check_folders=False)
     # The job has a copy of the recipe, which does not tell whether it came with a store.
+    require_own_addresses(recipe, overrides, path=recipe_path)
     named = sorted(set(plugins_of(recipe.model_dump(mode="json"))))
     require_trust(named)
     name = lineage or recipe.name

@@ -4,11 +4,19 @@ Each is a ValueError that pydantic carries along; `problems.py` collects them an
 """
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
 from bootstrap.schema import RENAMED_SETTINGS, renamed_setting
+
+SUGGESTIONS = 100
+"""Most names of one recipe for which a near one is looked for, which takes long; a message lists fewer problems."""
+_LONGEST = 100
+"""Characters of a name that are compared."""
+_left: ContextVar[Iterator[int] | None] = ContextVar("suggestions left", default=None)
 
 
 class SettingFault(ValueError):
@@ -80,8 +88,26 @@ def did_you_mean(name: str, known: Sequence[str], former: Mapping[str, str] = Ma
 
     `former`: former name -> name; one that is near is answered with the name.
     """
-    close = difflib.get_close_matches(name, [*known, *former], n=1, cutoff=0.5)
-    return f"; did you mean {former.get(close[0], close[0])}?" if close else f"; there is {listed(known)}"
+    close = nearest(name, [*known, *former], cutoff=0.5)
+    return f"; did you mean {former.get(close, close)}?" if close else f"; there is {listed(known)}"
+
+
+def nearest(name: str, known: Sequence[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the known name that is most like `name`; None where none is, or `few_suggestions` have been used up."""
+    left = _left.get()
+    if left is not None and next(left, None) is None:
+        return None
+    return next(iter(difflib.get_close_matches(name[:_LONGEST], known, n=1, cutoff=cutoff)), None)
+
+
+@contextmanager
+def few_suggestions() -> Iterator[None]:
+    """Look for at most `SUGGESTIONS` near names within the block: a recipe may have thousands of unknown ones."""
+    before = _left.set(iter(range(SUGGESTIONS)))
+    try:
+        yield
+    finally:
+        _left.reset(before)
 
 
 def listed(names: Iterable[str], *, limit: int = 12) -> str:

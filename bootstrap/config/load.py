@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from bootstrap import plugins, schema
 from bootstrap.config import defaults
 from bootstrap.config.base import types_of
-from bootstrap.config.faults import did_you_mean
+from bootstrap.config.faults import did_you_mean, few_suggestions
 from bootstrap.config.folders import folder_problems, with_files_pinned, with_token_limits
 from bootstrap.config.problems import (
     RecipeProblem,
@@ -38,6 +38,8 @@ from bootstrap.errors import RecipeError
 _VERIFIER: TypeAdapter[Verifier] = TypeAdapter(Verifier)
 REMEMBERED = {"folder", "recipe", "schema_version"}
 """Keys of the file in which a lineage remembers its recipe (`cli/remembered.py`); schema 3 has no `schema_version`."""
+REMEMBERED_WITHOUT = {"tracking", "notify"}
+"""Sections of a recipe that a lineage does not remember, and that are not read there."""
 HEADER = "lineage.json"
 """File at the top of every lineage's folder (`store/lineage_store.py`)."""
 _Made = TypeVar("_Made")
@@ -85,6 +87,22 @@ def lies_in_store(path: Path | str) -> bool:
     )
 
 
+def require_own_addresses(recipe: Recipe, overrides: Sequence[str], *, path: Path) -> None:
+    """Refuse addresses that a recipe file in a store names, and no override: a run would send there what it makes.
+
+    Raises RecipeError.
+    """
+    named = {"tracking.uri": recipe.tracking.uri, "notify.url": recipe.notify and recipe.notify.url}
+    given = {override.partition("=")[0].strip() for override in overrides}
+    refused = [place for place, address in named.items() if address and not {place, place.partition(".")[0]} & given]
+    if refused and lies_in_store(path):
+        raise RecipeError(
+            f"the recipe {path} lies in a store, which decides no address, and has {' and '.join(refused)}. Read it "
+            f"first; if you agree, give {' '.join(f'{place}=ADDRESS' for place in refused)} yourself, or copy the "
+            "recipe to a folder outside the store"
+        )
+
+
 def recipe_folder(path: Path) -> Path:
     """Return the folder that relative paths of a recipe file start at. Raises RecipeError as `load_recipe`."""
     return _read(path).folder
@@ -101,11 +119,12 @@ def recipe_of(identity: Mapping[str, Any]) -> Recipe:
     Raises RecipeError for an identity of another version of this program.
     """
     data = completed_steps(completed({**identity, "name": "stored"}, kinds=SPLIT_KINDS))
-    try:
-        return Recipe.model_validate_json(json.dumps(data), strict=True)
-    except ValidationError as error:
-        problems = sentence(validation_problems(error, data))
-        raise RecipeError(f"the lineage's stored recipe is not one of this version: {problems}") from None
+    with few_suggestions():
+        try:
+            return Recipe.model_validate_json(json.dumps(data), strict=True)
+        except ValidationError as error:
+            problems = sentence(validation_problems(error, data))
+            raise RecipeError(f"the lineage's stored recipe is not one of this version: {problems}") from None
 
 
 def load_verifier(kind: str, overrides: Sequence[str] = ()) -> Verifier:
@@ -160,7 +179,8 @@ def _read(path: Path) -> RecipeSource:
     source = read(path)
     if not _is_remembered(source.data):
         return source
-    recipe = source.data["recipe"]
+    # It comes with a store, which decides no address.
+    recipe = {name: part for name, part in source.data["recipe"].items() if name not in REMEMBERED_WITHOUT}
     if "schema_version" not in source.data:
         recipe = schema.settings(recipe)
     return RecipeSource(
@@ -187,10 +207,11 @@ def _made(
     A section that an override has begun without a type gets its default's type.
     """
     while True:
-        try:
-            made = validate(json.dumps(source.data), strict=True, context=context)
-        except ValidationError as error:
-            if not any(source.complete(*found) for found in missing_types(error, source.data)):
-                return None, list(validation_problems(error, source.data))
-        else:
-            return made, list(infinite_numbers(source.data))
+        with few_suggestions():
+            try:
+                made = validate(json.dumps(source.data), strict=True, context=context)
+            except ValidationError as error:
+                if not any(source.complete(*found) for found in missing_types(error, source.data)):
+                    return None, list(validation_problems(error, source.data))
+            else:
+                return made, list(infinite_numbers(source.data))

@@ -4,7 +4,6 @@ Settings word most problems themselves (`faults.py`). This module adds places in
 and joins the forms that one value may have.
 """
 
-import difflib
 import json
 import math
 import re
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 
 from bootstrap.config.base import Place, dotted
 from bootstrap.config.conflicts import Conflicts
-from bootstrap.config.faults import MissingSetting, fault_of
+from bootstrap.config.faults import MissingSetting, fault_of, nearest
 from bootstrap.config.source import RecipeSource, holds, value_at
 
 MAX_PROBLEMS = 10
@@ -32,21 +31,22 @@ class RecipeProblem(NamedTuple):
 
 def sentence(problems: Iterable[RecipeProblem]) -> str:
     """Return problems in one line, for settings that come from no file."""
-    return "; ".join(f"{dotted(place)}: {message}" if place else message for place, message in problems)
+    told = [f"{dotted(place)}: {message}" if place else message for place, message in problems]
+    more = [f"and {len(told) - MAX_PROBLEMS} more"] if len(told) > MAX_PROBLEMS else []
+    return "; ".join([*told[:MAX_PROBLEMS], *more])
 
 
 def report(source: RecipeSource, problems: Sequence[RecipeProblem]) -> str:
     """Return one message with all problems, each with its line or override."""
-    lines = []
-    for problem in problems:
-        where = f"{dotted(problem.place)}: " if problem.place else ""
-        line = f"{source.origin(problem.place)}: {where}{problem.message}"
-        if line not in lines:
-            lines.append(line)
+    found = list(dict.fromkeys(problems))
+    lines = [
+        f"{source.origin(place)}: {dotted(place)}: {message}" if place else f"{source.origin(place)}: {message}"
+        for place, message in found[:MAX_PROBLEMS]
+    ]
     if len(lines) == 1:
         return lines[0]
-    more = [f"and {len(lines) - MAX_PROBLEMS} more"] if len(lines) > MAX_PROBLEMS else []
-    return "\n  ".join([f"{source.path} has {len(lines)} problems:", *lines[:MAX_PROBLEMS], *more])
+    more = [f"and {len(found) - MAX_PROBLEMS} more"] if len(found) > MAX_PROBLEMS else []
+    return "\n  ".join([f"{source.path} has {len(found)} problems:", *lines, *more])
 
 
 def validation_problems(error: ValidationError, data: Any) -> Iterator[RecipeProblem]:
@@ -54,9 +54,10 @@ def validation_problems(error: ValidationError, data: Any) -> Iterator[RecipePro
     by_place: dict[Place, list[Mapping[str, Any]]] = {}
     for detail in error.errors(include_url=False):
         by_place.setdefault(_data_place(detail, data), []).append(detail)
+    above = {place[:length] for place in by_place for length in range(len(place))}
     for place, details in by_place.items():
         value = value_at(place, data)
-        if type(value) is dict and any(other[: len(place)] == place and other != place for other in by_place):
+        if type(value) is dict and place in above:
             # A plain union also reports that a section does not fit its other members.
             continue
         if details[0]["type"] == "too_short" and len(value) >= details[0]["ctx"]["min_length"]:
@@ -155,5 +156,5 @@ def _short(value: Any) -> str:
 
 
 def _close(value: Any, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(str(value), names, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+    close = nearest(str(value), names)
+    return f" (did you mean {close}?)" if close else ""

@@ -55,19 +55,22 @@ _OWN = """
 def follow(tracking_uri: str) -> None:
     """Let the places in a SQLite database, and the outboxes of the lineages beside it, follow its folder.
 
-    Does nothing for other addresses, for a database without this program's experiments or behind a link to another
-    folder, where nothing has moved, and where the files did not come along. Raises TrackingError if the database is no
-    file or cannot be changed within `WAIT_SECONDS`, StoreError if an outbox cannot be renamed.
+    Does nothing for other addresses, for a database without this program's experiments, where nothing has moved, and
+    where the files did not come along. Raises TrackingError if the database is a link or no file, or cannot be changed
+    within `WAIT_SECONDS`, StoreError if an outbox cannot be renamed.
     """
     path = tracking.database_path(tracking_uri)
+    if path is not None and path.is_symlink():
+        # A copy of a store has its links too: whoever follows one writes where nobody has named a database.
+        raise TrackingError(
+            f"{path} is a link to {os.path.realpath(path)}, and a database is not opened through one; name that "
+            "database itself, by MLFLOW_TRACKING_URI for example"
+        )
     if path is None or not path.exists():
         return
     if not path.is_file():
         raise TrackingError(f"{path} is no database but a pipe, a device or a folder; remove it")
     path = path.absolute()
-    if not _is_same(Path(os.path.realpath(path)).parent, path.parent):
-        # A link, which a copy of the store has too: the database is another store's, or a person keeps it elsewhere.
-        return
     try:
         with closing(opened(path)) as database:
             if not _former(database, path.parent):

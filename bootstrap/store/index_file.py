@@ -18,12 +18,9 @@ process. So no trouble here is ever an error: at worst, everything is read again
 Left out: what is put in (`index.py`, `uses.py`).
 """
 
-import os
 import sqlite3
-import stat
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -32,6 +29,7 @@ from typing import Any, Self, TypeVar
 from bootstrap.errors import StoreError
 from bootstrap.schema import SCHEMA_VERSION
 from bootstrap.store import durable
+from bootstrap.store.user_folder import is_own_file, own_folder
 
 VERSION = 1000 * SCHEMA_VERSION + 2
 """Of the tables and of what is packed in them, with the version of the names in outlines."""
@@ -98,7 +96,7 @@ class IndexFile:
     @classmethod
     def of(cls, key: str) -> Self:
         """Return the index of the lineage whose first record's file has the SHA-256 `key`."""
-        folder = _own_folder()
+        folder = own_folder("XDG_CACHE_HOME", "index")
         return cls(None if folder is None else folder / f"{key}-{VERSION}.db")
 
     def __enter__(self) -> Self:
@@ -203,7 +201,7 @@ class IndexFile:
         """Return a connection to tables of this version; `anew` replaces what is there."""
         if self.path is not None:
             try:
-                if anew or not _is_own_file(self.path):
+                if anew or not is_own_file(self.path):
                     self._remove()
                 connection = _connect(self.path)
                 if _is_current(connection):
@@ -296,28 +294,3 @@ def _unpacked(givers: bytes, seal: bytes, digest: str) -> frozenset[int]:
     if seal != _seal(digest, givers):
         raise sqlite3.DatabaseError("the seal of a step is broken")
     return frozenset(array("Q", givers))
-
-
-def _own_folder() -> Path | None:
-    """Return the folder of indexes, made if missing; None where there is none that only this user may write."""
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        cache = Path(named) if os.path.isabs(named) else Path.home() / ".cache"
-        folder = cache / "bootstrap" / "index"
-        if not folder.is_dir():
-            durable.make_folder(folder)
-            folder.chmod(stat.S_IRWXU)
-        found = folder.stat()
-        is_own = found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        return folder if is_own else None
-    except (RuntimeError, OSError, StoreError):
-        # No home, or none that can be written.
-        return None
-
-
-def _is_own_file(path: Path) -> bool:
-    """Whether the file is this user's own, or missing."""
-    with suppress(FileNotFoundError):
-        found = path.lstat()
-        return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
-    return True

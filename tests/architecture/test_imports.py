@@ -27,6 +27,7 @@ LAYERS = {
     "paired": 0,
     "meaning": 0,
     "plugins": 0,
+    "plugin_files": 0,
     "lookups": 0,
     "python_values": 0,
     "telemetry": 0,

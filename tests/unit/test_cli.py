@@ -22,7 +22,7 @@ from bootstrap.cli.main import EPILOG, INTERRUPTED, main
 from bootstrap.cli.run import environment, num_workers, split
 from bootstrap.cli.show import print_generation
 from bootstrap.cli.sync import where_to_look
-from bootstrap.cli.target import as_last_run, recall, remember, uri_to_publish, without_credentials
+from bootstrap.cli.target import chosen, recall, remember
 from bootstrap.config.load import load_recipe
 from bootstrap.config.resources import Tracking
 from bootstrap.lineage import queries, text
@@ -279,52 +279,10 @@ def publish_marker(store: LineageStore, *, uri: str, experiment: str) -> None:
     outbox.mark(entry.generation.number, Receipt(hash=entry.hash, **ids))
 
 
-def test_the_last_runs_tracking_is_remembered_without_secrets(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = LineageStore(store / "addition")
-    assert recall(found) is None
-    settings = Tracking(experiment="mine", sample_rollouts=3)
-    remember(found, settings, tracking_uri="http://me:secret@host:5000")
-    last = recall(found)
-    assert last is not None
-    assert (last.uri, last.experiment, last.sample_rollouts) == ("http://host:5000", "mine", 3)
-    assert uri_to_publish(found, None) == "http://host:5000"
-    assert uri_to_publish(found, "http://asked") == "http://asked"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment")
-    assert uri_to_publish(found, None) == "http://environment"
-    assert b"secret" not in (found.root / "tracking.json").read_bytes()
-
-
-def test_what_a_run_says_of_tracking_goes_before_what_the_last_one_did(
-    store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = LineageStore(store / "addition")
-    assert as_last_run(found, Tracking(experiment="new")) == Tracking(experiment="new")
-    last = Tracking(uri="http://last", experiment="mine", sample_rollouts=3)
-    remember(found, last, tracking_uri="http://last")
-    assert as_last_run(found, Tracking()) == last
-    assert as_last_run(found, Tracking(uri=None, sample_rollouts=5)) == Tracking(experiment="mine", sample_rollouts=5)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment")
-    assert as_last_run(found, Tracking()) == Tracking(experiment="mine", sample_rollouts=3)
-
-
 def test_a_stores_own_database_moves_with_the_store(store: Path) -> None:
     remember(LineageStore(store / "addition"), Tracking(), tracking_uri=f"sqlite:///{store}/mlflow.db")
     moved = store.rename(store.with_name("moved"))
-    assert uri_to_publish(LineageStore(moved / "addition"), None) == f"sqlite:///{moved}/mlflow.db"
-
-
-@pytest.mark.parametrize(
-    ("uri", "expected"),
-    [
-        ("sqlite:////a@b/mlflow.db", "sqlite:////a@b/mlflow.db"),
-        ("http://u:p@ss?#@host:1/x", "http://host:1/x"),
-        ("postgresql+psycopg2://u:p@h/db?password=x&sslmode=require", "postgresql+psycopg2://h/db?sslmode=require"),
-        ("mysql://h/db?user=x", "mysql://h/db"),
-        ("postgresql://u:p/w@h/db", "postgresql://h/db"),
-    ],
-)
-def test_credentials_are_cut_out_of_an_address(uri: str, expected: str) -> None:
-    assert without_credentials(uri) == expected
+    assert chosen(LineageStore(moved / "addition")).uri == f"sqlite:///{moved}/mlflow.db"
 
 
 def test_sync_publishes_to_where_the_last_run_did(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -347,9 +305,9 @@ def test_ui_names_the_pages_on_a_tracking_server_and_starts_none(
     assert "not published http://host:5000 yet" in output(capsys, "ui")
     publish_marker(found, uri="http://host:5000", experiment="mine")
     assert "addition in MLflow: http://host:5000/#/experiments/77/runs" in output(capsys, "ui")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
-    assert "addition in MLflow: http://host:5000/#/experiments/77/runs" in output(capsys, "ui")
     assert "not published http://elsewhere yet" in output(capsys, "ui", "--tracking-uri", "http://elsewhere")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment")
+    assert "not published http://environment yet" in output(capsys, "ui")
     signal.signal(signal.SIGTERM, handler)
 
 

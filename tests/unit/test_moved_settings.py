@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.lineage_factory import build
 
-from bootstrap.cli.target import recall, remember, uri_to_publish
+from bootstrap.cli.target import chosen, recall, remember
 from bootstrap.cli.ui import serve_until_stopped
 from bootstrap.config.resources import Tracking
 from bootstrap.errors import TrackingError
@@ -21,7 +21,7 @@ def test_another_database_in_the_store_is_that_of_the_store_it_was_copied_to(tmp
     build(tmp_path / "old" / "addition", plan=())
     asked = f"{tracking.database_uri(tmp_path / 'old' / name)}?timeout=3"
     remember(LineageStore(tmp_path / "old" / "addition"), Tracking(), tracking_uri=asked)
-    assert uri_to_publish(LineageStore(tmp_path / "old" / "addition"), None) == asked
+    assert chosen(LineageStore(tmp_path / "old" / "addition")).uri == asked
     shutil.copytree(tmp_path / "old", tmp_path / "new")
     found = recall(LineageStore(tmp_path / "new" / "addition"))
     assert found is not None and found.uri == f"{tracking.database_uri(tmp_path / 'new' / name)}?timeout=3"

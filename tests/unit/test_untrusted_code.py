@@ -25,6 +25,7 @@ from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.verifiers import PluginVerifier
 from bootstrap.errors import RecipeError
+from bootstrap.plugin_files import files_of
 from bootstrap.store.lineage_store import LineageStore
 
 # `chat` loads it with what it imports.
@@ -164,8 +165,8 @@ def test_a_package_is_not_imported_to_look_for_its_module(trap: Path) -> None:
     package.mkdir()
     (package / "__init__.py").write_text(trap.with_name("trap.py").read_text())
     (package / "inner.py").touch()
-    assert plugins.file_of("pack.inner:verify") == package / "inner.py"
-    assert plugins.file_of("pack.other:verify") is None
+    assert files_of("pack.inner:verify") == [package / "inner.py"]
+    assert files_of("pack.other:verify") == []
     assert not trap.exists()
 
 

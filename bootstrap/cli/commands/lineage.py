@@ -13,10 +13,10 @@ def lineage(
     as_json: options.AsJson = False,
     sync: Annotated[bool, typer.Option("--sync", help="First publish to MLflow what is not there yet.")] = False,
     tracking_uri: Annotated[
-        str | None, typer.Option("--tracking-uri", metavar="URI", help="For --sync: by default the last run's.")
+        str | None, typer.Option("--tracking-uri", metavar="URI", help="For --sync: by default your last run's.")
     ] = None,
     experiment: Annotated[
-        str | None, typer.Option("--experiment", metavar="NAME", help="For --sync: by default the last run's.")
+        str | None, typer.Option("--experiment", metavar="NAME", help="For --sync: by default your last run's.")
     ] = None,
     sample_rollouts: Annotated[
         int | None,
@@ -24,7 +24,7 @@ def lineage(
             "--sample-rollouts",
             min=0,
             metavar="N",
-            help="For --sync: readable rollouts per generation; by default the last run's number.",
+            help="For --sync: readable rollouts per generation; by default your last run's number.",
         ),
     ] = None,
     growing: Annotated[

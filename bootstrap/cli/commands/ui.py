@@ -14,7 +14,7 @@ def ui(
     ] = 5000,
     tracking_uri: Annotated[
         str | None,
-        typer.Option("--tracking-uri", metavar="URI", help="By default that of each lineage's last run."),
+        typer.Option("--tracking-uri", metavar="URI", help="By default that of your last run of each lineage."),
     ] = None,
 ) -> None:
     """Serve the lineages' pages and MLflow until Ctrl-C.
