@@ -25,6 +25,7 @@ from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
 from bootstrap.memory import Device, MemoryLimits, Shortage
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.scoring.verifier import Verifier, build_verifier
+from bootstrap.store.model_folder import of_store
 from bootstrap.telemetry import Telemetry
 
 _Found = TypeVar("_Found")
@@ -128,7 +129,8 @@ class Pool(ABC):
         Raises FingerprintMismatch when its weights are not those of its fingerprint.
         """
         if self.provided != base.fingerprint:
-            self.broadcast("provide", dict(base.files), base.fingerprint)
+            with of_store(base.stored):
+                self.broadcast("provide", dict(base.files), base.fingerprint)
             self.provided = base.fingerprint
 
     def adapt(self, *, seed: int) -> str:
@@ -150,12 +152,17 @@ class Pool(ABC):
         """Load these weights into every worker that lacks them; raises FingerprintMismatch for wrong ones."""
         if self.holding != checkpoint.fingerprint:
             self.holding = None
-            self.broadcast("load", dict(checkpoint.files), checkpoint.fingerprint)
+            with of_store(checkpoint.stored):
+                self.broadcast("load", dict(checkpoint.files), checkpoint.fingerprint)
             self.holding = checkpoint.fingerprint
 
-    def load_unverified(self, files: Mapping[str, bytes]) -> str:
-        """Load a model folder without a recorded fingerprint into every worker, and return its fingerprint."""
-        self.holding = self._one(self.broadcast("load", dict(files), None))
+    def load_unverified(self, files: Mapping[str, bytes], *, stored: str = "") -> str:
+        """Load a model folder without a recorded fingerprint into every worker, and return its fingerprint.
+
+        `stored`: as in a `Checkpoint`.
+        """
+        with of_store(stored):
+            self.holding = self._one(self.broadcast("load", dict(files), None))
         return self.holding
 
     def _one(self, fingerprints: list[str]) -> str:
@@ -171,7 +178,13 @@ class Pool(ABC):
 
         Raises FingerprintMismatch when its weights are not those of its fingerprint.
         """
-        return self.broadcast("load_frozen_sampler", dict(checkpoint.files), checkpoint.fingerprint)[0]
+        with of_store(checkpoint.stored):
+            return self.broadcast("load_frozen_sampler", dict(checkpoint.files), checkpoint.fingerprint)[0]
+
+    def load_teacher(self, checkpoint: Checkpoint) -> None:
+        """Load a frozen teacher into every worker. Raises as `Worker.load_teacher`."""
+        with of_store(checkpoint.stored):
+            self.broadcast("load_teacher", dict(checkpoint.files), checkpoint.fingerprint)
 
     def drop_frozen_sampler(self, fingerprint: str) -> None:
         """Drop a frozen sampler from every worker."""
@@ -213,7 +226,7 @@ class Pool(ABC):
         The workers' teachers are dropped. Raises FingerprintMismatch when the others do not have their fingerprint.
         """
         self.broadcast("drop_teachers")
-        self.broadcast("load_teacher", dict(to.files), to.fingerprint)
+        self.load_teacher(to)
         shards = _split_examples(examples, self.size)
         handles = [self.start(w, "divergence", shard, to.fingerprint) for w, shard in enumerate(shards) if shard]
         parts = self.wait(handles, what="divergence")

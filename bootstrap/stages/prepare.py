@@ -100,7 +100,7 @@ def prepare(context: Context, entries: Sequence[Entry], number: int) -> Plan:
     )
     context.pool.broadcast("drop_teachers")
     for _, checkpoint in teachers.values():
-        context.pool.broadcast("load_teacher", dict(checkpoint.files), checkpoint.fingerprint)
+        context.pool.load_teacher(checkpoint)
     return plan
 
 

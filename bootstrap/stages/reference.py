@@ -67,7 +67,7 @@ class ReferencePolicy:
             assert kept is not None, "a reference is stored before the rounds that use it"
             contents = kept.read_all()
             fingerprint = contents.pop(FINGERPRINT).decode()
-            checkpoint = Checkpoint(fingerprint=fingerprint, files=out_of_folder(contents))
+            checkpoint = Checkpoint(fingerprint=fingerprint, files=out_of_folder(contents), stored=str(kept.path))
         # A killed run repeats rounds from the last part at most, so older references, of any run, are not asked for.
         oldest = self._round_before(number - number % self.every)
         for past in range(self._swept, oldest, self.settings.refresh_every or 1):
@@ -76,5 +76,5 @@ class ReferencePolicy:
         self._swept = max(self._swept, oldest)
         pool.broadcast("drop_teachers")
         for held in (*(teacher for _, teacher in self.plan.teachers.values()), checkpoint):
-            pool.broadcast("load_teacher", dict(held.files), held.fingerprint)
+            pool.load_teacher(held)
         self._since, self._fingerprint = since, checkpoint.fingerprint
