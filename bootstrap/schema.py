@@ -58,7 +58,7 @@ _OWN = frozenset({"options", "json_schema", "config", "levels", "template_argume
 """Settings whose value is a user's own data, or holds no section: every name in it stays, in either direction."""
 _OWN_OF_PLUGIN = frozenset({"settings"})
 """Settings of sections of type `plugin` to which this applies too; elsewhere they hold sections."""
-_TOLD, _TOLD_PART, _TOLD_CHARACTERS = 3, 40, 600
+_FEW, _TOLD_PART, _TOLD_CHARACTERS = 3, 40, 600
 """Problems of stored data in a message, characters of a key on the way to one, and characters of the whole."""
 
 
@@ -80,8 +80,8 @@ def in_words(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return shorten(str(error), _TOLD_CHARACTERS, placeholder=" ...")
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    first = [f"{'.'.join(str(part)[:_TOLD_PART] for part in one['loc'])}: {one['msg']}" for one in found[:_TOLD]]
-    more = [f"and {len(found) - _TOLD} more problems"] if len(found) > _TOLD else []
+    first = [f"{'.'.join(str(part)[:_TOLD_PART] for part in one['loc'])}: {one['msg']}" for one in found[:_FEW]]
+    more = [f"and {len(found) - _FEW} more problems"] if len(found) > _FEW else []
     return shorten("; ".join([*first, *more]), _TOLD_CHARACTERS, placeholder=" ...")
 
 
