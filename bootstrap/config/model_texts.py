@@ -91,19 +91,18 @@ def vocabulary(tokenizer: Mapping[str, Any]) -> dict[str, int]:
     match tokenizer.get("model"):
         # Unigram models list (token, score) in order of ids.
         case {"vocab": list(scores)} if all(type(one) is list and len(one) == 2 for one in scores):
-            found = {token: index for index, (token, _) in enumerate(scores)}
+            found = [(token, number) for number, (token, _) in enumerate(scores)]
         case {"vocab": dict(numbers)}:
-            found = dict(numbers)
+            found = list(numbers.items())
         case _:
             raise ModelFault(f"{TOKENIZER} holds no vocabulary (model.vocab)")
     added = tokenizer.get("added_tokens") or []
     is_sound = type(added) is list and all(type(one) is dict for one in added)
     _wanted(is_sound, TOKENIZER, "added_tokens", added, "a list of objects")
-    for token in added:
-        found[token.get("content")] = token.get("id")
-    if not found or any(type(text) is not str or not _is_count(number) for text, number in found.items()):
+    found += [(token.get("content"), token.get("id")) for token in added]
+    if not found or any(type(text) is not str or not _is_count(number) for text, number in found):
         raise ModelFault(f"{TOKENIZER} holds no vocabulary (model.vocab) of tokens with their numbers")
-    return found
+    return dict(found)
 
 
 def _check_config(config: Mapping[str, Any]) -> None:

@@ -296,7 +296,7 @@ def with_setting(name, value):
         ("tokenizer_config.json", lambda data: b"[]", "tokenizer_config.json is no JSON object"),
         ("config.json", lambda data: 100_000 * b"[", "config.json is not valid JSON"),
         ("config.json", lambda data: data.replace(b'"llama"', b'"sorcery"'), "config.json makes no model here"),
-        ("config.json", lambda data: data.replace(b'"hidden_size": 32', b'"hidden_size": -1'), "config.json has -1 as hidden_size"),
+        ("config.json", lambda data: data.replace(b'"hidden_size": 32', b'"hidden_size": -1'), "has -1 as hidden_size"),
         ("config.json", lambda data: data.replace(b'"hidden_size": 32', b'"hidden_size": 64'), "cannot be opened"),
         *(
             ("config.json", with_setting(name, value), "config.json ")
