@@ -5,10 +5,9 @@
 Left out: the weights (`store/model_folder.py`), and values that a model's own class refuses (`training/model.py`).
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from bootstrap.errors import ModelFault
 from bootstrap.reading import named_folder, parsed
@@ -48,7 +47,7 @@ _SIZES = {
 }
 _NAMED_TOKENS = ("eos_token_id", "bos_token_id", "pad_token_id")
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-_IMPLEMENTATIONS = re.compile(r"_?\w*attn_implementation|_?experts_implementation")
+_IMPLEMENTATIONS = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
 _TOLD = 40
 """Characters of a stranger's value in a message."""
 
@@ -112,16 +111,21 @@ def _check_config(config: Mapping[str, Any]) -> None:
     kind = config.get("model_type")
     _wanted(kind is None or type(kind) is str, file, "model_type", kind, "a text")
     for part in parts_of(config):
-        for key, value in part.items():
-            if _IMPLEMENTATIONS.fullmatch(key):
-                # A name with a slash is a repository, whose code transformers would fetch and run.
-                _wanted("/" not in str(value), file, key, value, "the name of an implementation that transformers has")
-            elif key in _SIZES:
-                # Layers may differ in size.
-                sizes, least = value if type(value) is list else [value], int(key in _POSITIVE)
-                is_sound = all(one is None or (_is_count(one) and one >= least) for one in sizes)
-                _wanted(is_sound, file, key, value, f"a whole number from {least} to {MOST}")
+        for key in _SIZES & part.keys():
+            # Layers may differ in size.
+            value, least = part[key], int(key in _POSITIVE)
+            sizes = value if type(value) is list else [value]
+            is_sound = all(one is None or (_is_count(one) and one >= least) for one in sizes)
+            _wanted(is_sound, file, key, value, f"a whole number from {least} to {MOST}")
         _check_named_tokens(part, file)
+    inside = [config]
+    while inside:
+        part = inside.pop()
+        inside += [value for value in part.values() if type(value) is dict]
+        for key in _IMPLEMENTATIONS:
+            # A name with a slash is a repository, whose code transformers would fetch and run.
+            is_known = "/" not in str(part.get(key))
+            _wanted(is_known, file, key, part.get(key), "the name of an implementation in transformers")
 
 
 def _check_generation(config: Mapping[str, Any]) -> None:
@@ -182,7 +186,7 @@ def check_adapter(files: Mapping[str, bytes]) -> None:
     targets = config.get("target_modules")
     rank, alpha = config.get("r"), config.get("lora_alpha")
     _wanted(_is_count(rank) and rank > 0, file, "r", rank, "a positive whole number")
-    is_sound = type(alpha) in (int, float) and abs(alpha) <= MOST
+    is_sound = isinstance(alpha, int | float) and abs(alpha) <= MOST
     _wanted(is_sound, file, "lora_alpha", alpha, "a number")
     # A text would be a regular expression.
     is_sound = type(targets) is list and all(type(one) is str for one in targets)
@@ -206,7 +210,7 @@ def _wanted(is_sound: bool, file: str, key: str, value: Any, wanted: str) -> Non
         raise ModelFault(f"{file} has {shown} as {key}, where {wanted} is needed")
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 <= value <= MOST
 
 

@@ -72,17 +72,22 @@ class _Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._exhausting: dict[str, str] = {}
         """Template -> what it exceeded: it is not tried again."""
+        self._code: int | None = None
+        """Exit code of the child that ended last before its answer."""
 
     def ask(self, source: str, what: str, given: Mapping[str, Any]) -> Any:
         question = json.dumps({"source": source, "what": what, "given": given, "seconds": CPU_SECONDS}).encode()
         with self._lock:
             if source in self._exhausting:
                 raise TemplateFault(self._exhausting[source])
-            try:
+            answer = self._answer(question)
+            if answer is None and self._code != -signal.SIGPROF:
+                # Something else may have ended it.
                 answer = self._answer(question)
-            except EOFError:
-                self._exhausting[source] = self._why()
-                raise TemplateFault(self._exhausting[source]) from None
+            if answer is None:
+                why = f"its process ended ({self._code}), as happens beyond {MEMORY >> 20} MiB of memory"
+                slow = f"it does not end within {CPU_SECONDS} s of computing"
+                answer = {"exceeded": slow if self._code == -signal.SIGPROF else why}
             if "exceeded" in answer:
                 self.end()
                 self._exhausting[source] = answer["exceeded"]
@@ -91,27 +96,25 @@ class _Child:
             raise TemplateFault(answer["fault"])
         return answer["found"]
 
-    def _answer(self, question: bytes) -> dict[str, Any]:
-        """Return the child's answer. Raises EOFError where it ends before, WorkerError where it cannot be started."""
+    def _answer(self, question: bytes) -> dict[str, Any] | None:
+        """Return the child's answer; None where it ends before. Raises WorkerError where it cannot be started."""
         process = self._process
         if process is None or process.poll() is not None:
             process = self._process = _started()
         assert process.stdin is not None and process.stdout is not None, "both are pipes"
+        answer = None
         try:
             process.stdin.write(len(question).to_bytes(_LENGTH) + question)
             process.stdin.flush()
-        except BrokenPipeError:
-            raise EOFError from None
-        length = int.from_bytes(_read(process.stdout, _LENGTH))
-        return json.loads(_read(process.stdout, length))
-
-    def _why(self) -> str:
-        process = self._process
-        assert process is not None, "it has been asked"
-        self.end()
-        if process.returncode == -signal.SIGPROF:
-            return f"it does not end within {CPU_SECONDS} s of computing"
-        return f"its process ended ({process.returncode}), as happens beyond {MEMORY >> 20} MiB of memory"
+            answer = json.loads(_read(process.stdout, int.from_bytes(_read(process.stdout, _LENGTH))))
+        except (BrokenPipeError, EOFError):
+            pass
+        finally:
+            # Also where Ctrl-C came: the rest of an answer would stand before the next one.
+            if answer is None:
+                self.end()
+                self._code = process.returncode
+        return answer
 
     def end(self) -> None:
         """End the child, if there is one."""
