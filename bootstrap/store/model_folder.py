@@ -11,7 +11,17 @@ model's own class tells (`training/model.py`).
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from bootstrap.config.model_texts import CONFIG, COUNTS, WIDTHS, check_adapter, check_texts, parts_of, text_in
+from bootstrap.config.model_texts import (
+    CONFIG,
+    COUNTS,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    WIDTHS,
+    check_adapter,
+    check_texts,
+    parts_of,
+    text_in,
+)
 from bootstrap.errors import ModelFault, StoreCorrupt
 from bootstrap.store.fingerprint import ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_WEIGHTS, tensors_of
 
@@ -22,16 +32,17 @@ FEW = 4096
 def check_folder(files: Mapping[str, bytes]) -> None:
     """Raise ModelFault, which names file and key, for a folder whose files cannot be a model's.
 
-    Of a whole model or of an adapter; files that are missing are left to their readers.
+    Of a whole model or of an adapter; of its texts alone where no weights are among them.
     """
     check_texts(files)
     if ADAPTER_WEIGHTS in files:
-        if ADAPTER_CONFIG in files:
-            check_adapter(files)
-            rank, widest = text_in(files, ADAPTER_CONFIG)["r"], _shapes(files, ADAPTER_WEIGHTS)[1]
-            if rank > widest:
-                raise ModelFault(f"{ADAPTER_CONFIG} has {rank} as r, and no dimension of its weights is above {widest}")
-    elif MODEL_WEIGHTS in files and CONFIG in files:
+        _check_there(files, ADAPTER_CONFIG)
+        check_adapter(files)
+        rank, widest = text_in(files, ADAPTER_CONFIG)["r"], _shapes(files, ADAPTER_WEIGHTS)[1]
+        if rank > widest:
+            raise ModelFault(f"{ADAPTER_CONFIG} has {rank} as r, and no dimension of its weights is above {widest}")
+    elif MODEL_WEIGHTS in files:
+        _check_there(files, CONFIG)
         count, widest = _shapes(files, MODEL_WEIGHTS)
         for part in parts_of(text_in(files, CONFIG)):
             for key in (*WIDTHS, *COUNTS):
@@ -46,6 +57,11 @@ def check_folder(files: Mapping[str, bytes]) -> None:
                         f"{CONFIG} has {value} as {key}, and no dimension of the tensors in {MODEL_WEIGHTS} is above "
                         f"{widest}"
                     )
+
+
+def _check_there(files: Mapping[str, bytes], config: str) -> None:
+    if missing := [name for name in (config, TOKENIZER, TOKENIZER_CONFIG) if name not in files]:
+        raise ModelFault(f"{missing[0]} is missing beside the weights")
 
 
 @contextmanager
