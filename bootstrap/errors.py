@@ -23,6 +23,10 @@ class RecipeError(BootstrapError, ValueError):
     exit_code = 2
 
 
+class ModelFault(RecipeError):
+    """The files of a model make none: of another form, or not fitting one another. Of a store's, StoreCorrupt."""
+
+
 class StoreError(BootstrapError, OSError):
     """The lineage's folder cannot be read or written (missing, read-only, full)."""
 

@@ -26,6 +26,7 @@ from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics, Ve
 from bootstrap.memory import Device, MemoryLimits, Shortage
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.scoring.verifier import Verifier, build_verifier
+from bootstrap.store.model_folder import of_store
 from bootstrap.store.shards import joined
 from bootstrap.telemetry import Telemetry
 
@@ -132,7 +133,8 @@ class Pool(ABC):
         Raises FingerprintMismatch when its weights are not those of its fingerprint.
         """
         if self.provided != base.fingerprint:
-            self.broadcast("provide", dict(base.files), base.fingerprint)
+            with of_store(base.stored):
+                self.broadcast("provide", dict(base.files), base.fingerprint)
             self.provided = base.fingerprint
 
     def adapt(self, *, seed: int) -> str:
@@ -154,12 +156,17 @@ class Pool(ABC):
         """Load these weights into every worker that lacks them; raises FingerprintMismatch for wrong ones."""
         if self.holding != checkpoint.fingerprint:
             self.holding = None
-            self.broadcast("load", dict(checkpoint.files), checkpoint.fingerprint)
+            with of_store(checkpoint.stored):
+                self.broadcast("load", dict(checkpoint.files), checkpoint.fingerprint)
             self.holding = checkpoint.fingerprint
 
-    def load_unverified(self, files: Mapping[str, bytes]) -> str:
-        """Load a model folder without a recorded fingerprint into every worker, and return its fingerprint."""
-        self.holding = self._one(self.broadcast("load", dict(files), None))
+    def load_unverified(self, files: Mapping[str, bytes], *, stored: str = "") -> str:
+        """Load a model folder without a recorded fingerprint into every worker, and return its fingerprint.
+
+        `stored`: as in a `Checkpoint`.
+        """
+        with of_store(stored):
+            self.holding = self._one(self.broadcast("load", dict(files), None))
         return self.holding
 
     def _one(self, fingerprints: list[str]) -> str:
@@ -175,7 +182,8 @@ class Pool(ABC):
 
         Raises FingerprintMismatch when its weights are not those of its fingerprint.
         """
-        return self.broadcast("load_frozen_sampler", dict(checkpoint.files), checkpoint.fingerprint)[0]
+        with of_store(checkpoint.stored):
+            return self.broadcast("load_frozen_sampler", dict(checkpoint.files), checkpoint.fingerprint)[0]
 
     def drop_frozen_sampler(self, fingerprint: str) -> None:
         """Drop a frozen sampler from every worker."""
@@ -234,15 +242,27 @@ class Pool(ABC):
         """
         self.broadcast("drop_teachers")
         for checkpoint in teachers:
-            self.broadcast("load_teacher", dict(checkpoint.files), checkpoint.fingerprint)
+            with of_store(checkpoint.stored):
+                self.broadcast("load_teacher", dict(checkpoint.files), checkpoint.fingerprint)
 
     def begin(self, optimizer: Optimizer, critic: ValueHead | None = None) -> None:
         """Start a training step with a fresh optimizer and, if given, a fresh critic."""
         self.broadcast("begin", optimizer, critic)
 
-    def restore(self, files: Mapping[str, bytes], state: bytes, optimizer: Optimizer, critic: ValueHead | None) -> str:
-        """Go on with a training step from its weights and `training_state`; return the weights' fingerprint."""
-        fingerprint = self.load_unverified(files)
+    def restore(
+        self,
+        files: Mapping[str, bytes],
+        state: bytes,
+        optimizer: Optimizer,
+        critic: ValueHead | None,
+        *,
+        stored: str = "",
+    ) -> str:
+        """Go on with a training step from its weights and `training_state`; return the weights' fingerprint.
+
+        `stored`: as in a `Checkpoint`.
+        """
+        fingerprint = self.load_unverified(files, stored=stored)
         self.begin(optimizer, critic)
         self.broadcast("restore", state)
         return fingerprint

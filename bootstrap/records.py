@@ -301,6 +301,8 @@ class Checkpoint:
     fingerprint: str
     files: Mapping[str, bytes]
     """File name -> content: config.json, model.safetensors, tokenizer files."""
+    stored: str = ""
+    """The folder of a store that they were read from; empty for weights just made, and for folders that people name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

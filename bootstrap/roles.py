@@ -99,8 +99,11 @@ class Learners(Holders, Protocol):
         """Put a fresh adapter over the base provided; return the fingerprint of both together."""
         ...
 
-    def load_unverified(self, files: Mapping[str, bytes]) -> str:
-        """Hold a model folder without a recorded fingerprint, and return its fingerprint."""
+    def load_unverified(self, files: Mapping[str, bytes], *, stored: str = "") -> str:
+        """Hold a model folder without a recorded fingerprint, and return its fingerprint.
+
+        `stored`: as in a `Checkpoint`.
+        """
         ...
 
     def teach_by(self, teachers: Sequence[Checkpoint]) -> None:
@@ -114,8 +117,19 @@ class Learners(Holders, Protocol):
         """Start a training step with a fresh optimizer and, if given, a fresh critic."""
         ...
 
-    def restore(self, files: Mapping[str, bytes], state: bytes, optimizer: Optimizer, critic: ValueHead | None) -> str:
-        """Go on with a training step from its weights and `training_state`; return the weights' fingerprint."""
+    def restore(
+        self,
+        files: Mapping[str, bytes],
+        state: bytes,
+        optimizer: Optimizer,
+        critic: ValueHead | None,
+        *,
+        stored: str = "",
+    ) -> str:
+        """Go on with a training step from its weights and `training_state`; return the weights' fingerprint.
+
+        `stored`: as in a `Checkpoint`.
+        """
         ...
 
     def update(self, batch: Batch, *, lr_factor: float, grad_clip: float) -> Any:

@@ -17,7 +17,10 @@ A name that changes again gets a line in the tables below, and schema 5 the name
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
+
+from pydantic import ValidationError
 
 from bootstrap.errors import StoreError
 
@@ -55,6 +58,8 @@ _OWN = frozenset({"options", "json_schema", "config", "levels", "template_argume
 """Settings whose value is a user's own data, or holds no section: every name in it stays, in either direction."""
 _OWN_OF_PLUGIN = frozenset({"settings"})
 """Settings of sections of type `plugin` to which this applies too; elsewhere they hold sections."""
+_FEW, _TOLD_PART, _TOLD_CHARACTERS = 3, 40, 600
+"""Problems of stored data in a message, characters of a key on the way to one, and characters of the whole."""
 
 
 def check_readable(stored: Any, *, place: Path) -> None:
@@ -68,6 +73,16 @@ def check_readable(stored: Any, *, place: Path) -> None:
             f"{place} was written with schema version {version}, this program writes {SCHEMA_VERSION}: use the program "
             "that made it, or start a new lineage with --lineage NAME"
         )
+
+
+def in_words(error: Exception) -> str:
+    """Return what is wrong with stored data in one bounded line: of many problems the first few, and how many more."""
+    if not isinstance(error, ValidationError):
+        return shorten(str(error), _TOLD_CHARACTERS, placeholder=" ...")
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    first = [f"{'.'.join(str(part)[:_TOLD_PART] for part in one['loc'])}: {one['msg']}" for one in found[:_FEW]]
+    more = [f"and {len(found) - _FEW} more problems"] if len(found) > _FEW else []
+    return shorten("; ".join([*first, *more]), _TOLD_CHARACTERS, placeholder=" ...")
 
 
 def renamed_setting(section: str, name: str) -> str:

@@ -275,7 +275,7 @@ def _weights(number: int) -> bytes:
 def _model_files(weights: bytes) -> dict[str, bytes]:
     texts = {
         "config.json": {"model_type": "smollm3", "vocab_size": 12},
-        "tokenizer.json": {"version": "1.0"},
+        "tokenizer.json": {"version": "1.0", "model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}},
         "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast"},
         "generation_config.json": {"eos_token_id": 1},
     }

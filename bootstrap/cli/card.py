@@ -1,6 +1,5 @@
 """What a model card says of asking the model, gathered from the model's folder and the stored evaluation."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,11 +19,11 @@ LIMIT = 256
 
 
 def usage(store: LineageStore, entry: Entry, files: Mapping[str, bytes]) -> Usage | None:
-    """Return how a generation's model, in the folder `files`, is asked; None without a tokenizer's vocabulary there.
+    """Return how a generation's model, in the folder `files`, is asked; None without a tokenizer there.
 
     Raises RecipeError for a chat template that is no Jinja, StoreCorrupt.
     """
-    if "model" not in json.loads(files.get("tokenizer.json", b"{}")):
+    if "tokenizer.json" not in files:
         return None
     how, shown = how_asked(files), _example(store, entry)
     framing, choices = how.framing, how.framing.choices

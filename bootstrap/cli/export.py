@@ -16,6 +16,7 @@ from bootstrap.store import exports
 from bootstrap.store.finals import final_of
 from bootstrap.store.fingerprint import base_fingerprint
 from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.model_folder import of_store
 from bootstrap.store.pretrained import exported, pretrained_of
 
 
@@ -37,22 +38,25 @@ def model_files(store: LineageStore, generation: str) -> tuple[str, dict[str, by
     entry = find(entries, generation)
     found = entry.generation
     weights = store.artifact(found.artifacts["weights"])
-    files, fingerprint = weights.read_all(), found.fingerprint
+    files, fingerprint = weights.model(), found.fingerprint
     if (base := base_fingerprint(files)) is not None:
         # Merging takes torch; copying does not.
         from bootstrap.training.lora import merge
 
-        merged = merge(store.artifact(found.artifacts["base"]).read_all(), files)
+        with of_store(str(weights.path)):
+            merged = merge(store.artifact(found.artifacts["base"]).model(), files)
         fingerprint = merged.fingerprint
         origin = {"adapted": found.fingerprint, "base": base, "merged": fingerprint}
         files = {**merged.files, "merged.json": json_file(origin, indent=2)}
     final = final_of(store, entries)
+    with of_store(str(weights.path)):
+        use = usage(store, entry, files)
     card = model_card(
         entry,
         identity=store.header().identity,
         pretrained=pretrained_of(weights),
         final="" if final is None or final.champion != found.number else final_line(final, entries),
-        use=usage(store, entry, files),
+        use=use,
     )
     beside = {"README.md": card.encode(), exports.FILE: exports.to_file(entry, fingerprint=fingerprint)}
     return found.name, {**exported(files, fingerprint=fingerprint), **beside}

@@ -14,15 +14,14 @@ from bootstrap.config.base_model import ModelSettings, scratch_vocabulary
 from bootstrap.config.generations import Generations, Stage
 from bootstrap.config.model_files import json_in, missing_files
 from bootstrap.config.model_origins import ModelOrigins
+from bootstrap.config.model_texts import check_texts_in, vocabulary
 from bootstrap.config.models import outside_model
 from bootstrap.config.problems import RecipeProblem
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Step
 from bootstrap.config.tasks import SingleTask, Task, tasks_of, with_tasks
-from bootstrap.errors import StoreError
+from bootstrap.errors import ModelFault, StoreError
 
-JSON_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json")
-"""Files of a model that hold JSON objects; the last one may be missing."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/(?P<name>[A-Za-z0-9][\w.-]*)(@[\w./-]+)?")
 """`owner/name` or `owner/name@revision`."""
 
@@ -48,12 +47,12 @@ def folder_problems(recipe: Recipe) -> Iterator[RecipeProblem]:
 
 def fit_problems(recipe: Recipe, *, tokenizer: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
     """Yield the tasks that a model, by tokenizer.json and config.json, cannot read or hold at full length."""
-    vocabulary, positions = _vocabulary(tokenizer), config.get("max_position_embeddings")
+    known, positions = vocabulary(tokenizer), config.get("max_position_embeddings")
     asked = [(recipe.task, recipe.highest_level(), f"task {recipe.task.type}", "lower generations.count")]
     for name, watched in recipe.evaluation.panel.items():
         asked.append((watched.task, max(watched.asked), f"task {name} of the panel", "ask lower levels"))
     for task, level, name, remedy in asked:
-        unknown = [character for character in task.characters if character not in vocabulary]
+        unknown = [character for character in task.characters if character not in known]
         if unknown and tokenizer["model"].get("type") == "WordLevel":
             yield (
                 f"its tokenizer does not know {' '.join(unknown)} of {name}; "
@@ -203,36 +202,11 @@ def _content_problem(folder: Path, written: str | None) -> str | None:
         )
     if missing := missing_files(folder):
         return missing
-    for name in JSON_FILES:
-        try:
-            content = json_in(folder / name) if (folder / name).is_file() else {}
-        except ValueError:
-            return f"{folder / name} is not valid JSON; fetch or export the model again"
-        if type(content) is not dict:
-            return f"{folder / name} is no JSON object; fetch or export the model again"
     try:
-        _vocabulary(json_in(folder / "tokenizer.json"))
-    except (KeyError, TypeError, ValueError):
-        return (
-            f"{folder / 'tokenizer.json'} holds no vocabulary (model.vocab); save the model's fast tokenizer with "
-            "save_pretrained"
-        )
+        check_texts_in(folder)
+    except ModelFault as fault:
+        return f"{folder}/{fault}; fetch or export the model again, with its fast tokenizer"
     return None
-
-
-def _vocabulary(tokenizer: Mapping[str, Any]) -> dict[str, int]:
-    """Return token -> id of a tokenizer.json, added tokens included.
-
-    Raises KeyError, TypeError or ValueError for a file of another form or without tokens.
-    """
-    vocabulary = tokenizer["model"]["vocab"]
-    if type(vocabulary) is list:
-        # Unigram models list (token, score) in order of ids.
-        vocabulary = {token: index for index, (token, _) in enumerate(vocabulary)}
-    found = dict(vocabulary) | {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or ()}
-    if not found or any(type(number) is not int for number in found.values()):
-        raise ValueError("no tokens with their numbers")
-    return found
 
 
 # --- models that are compared token by token ---------------------------------------------------------------------
@@ -287,13 +261,13 @@ def _outputs(model: ModelSettings | None, *, task: Task) -> _Outputs | None:
     if model is None:
         return None
     if model.is_scratch:
-        vocabulary = scratch_vocabulary(task.characters)
-        return _Outputs(vocabulary, len(vocabulary))
+        known = scratch_vocabulary(task.characters)
+        return _Outputs(known, len(known))
     if model.folder is None or _folder_problem(model.folder) is not None:
         return None
     count = json_in(model.folder / "config.json").get("vocab_size")
-    vocabulary = _vocabulary(json_in(model.folder / "tokenizer.json"))
-    return _Outputs(vocabulary, count if type(count) is int else math.inf)
+    known = vocabulary(json_in(model.folder / "tokenizer.json"))
+    return _Outputs(known, count if type(count) is int else math.inf)
 
 
 def _difference(one: Mapping[str, int], other: Mapping[str, int]) -> str | None:

@@ -28,7 +28,7 @@ from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.evaluate import SEED
 from bootstrap.stages.generate import requests
 from bootstrap.stages.prepare import training_of
-from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model
+from bootstrap.store.fingerprint import base_fingerprint
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.asked import HowAsked, how_asked
@@ -123,16 +123,14 @@ class Respondent:
     def of(cls, store: LineageStore, entries: Sequence[Entry], number: int, recipe: Recipe) -> "Respondent":
         """Load a committed generation's weights. Raises WeightsFreed, StoreCorrupt."""
         generation = entries[number].generation
-        files = store.artifact(generation.artifacts["weights"]).read_all()
-        checkpoint = Checkpoint(fingerprint=generation.fingerprint, files=files)
+        checkpoint = store.artifact(generation.artifacts["weights"]).checkpoint(generation.fingerprint)
         pool = LocalPool(1, batch_rows=recipe.resources.batch_rows)
         pool.configure(training_of(recipe, entries))
         pool.limit(MemoryLimits(memory=pool.memory(), halved={}, length=0, **recipe.resources.own_limits))
-        if base_fingerprint(files) is not None:
-            base = store.artifact(generation.artifacts["base"]).read_all()
-            pool.provide(Checkpoint(fingerprint=fingerprint_model(base), files=base))
+        if (base := base_fingerprint(checkpoint.files)) is not None:
+            pool.provide(store.artifact(generation.artifacts["base"]).checkpoint(base))
         pool.hold(checkpoint)
-        return cls(name=generation.name, checkpoint=checkpoint, pool=pool, how=how_asked(files))
+        return cls(name=generation.name, checkpoint=checkpoint, pool=pool, how=how_asked(checkpoint.files))
 
     @cached_property
     def encoder(self) -> Encoder:

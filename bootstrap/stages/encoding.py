@@ -7,20 +7,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tokenizers import Tokenizer
-
 from bootstrap.errors import RecipeError
 from bootstrap.records import Checkpoint, Example
+from bootstrap.store.model_folder import of_store
 from bootstrap.training.chat import framing_of, taught_end, without_opening
 from bootstrap.training.data_text import Letters
-from bootstrap.training.special_tokens import end_id
+from bootstrap.training.special_tokens import end_id, tokenizer_of
 
 
 class Encoder:
     """The tokenizer of one checkpoint."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self.tokenizer = Tokenizer.from_str(checkpoint.files["tokenizer.json"].decode())
+        with of_store(checkpoint.stored):
+            self.tokenizer = tokenizer_of(checkpoint.files)
         settings = json.loads(checkpoint.files["tokenizer_config.json"])
         # An adapter's folder has no configuration; its base has been read by then.
         self.rows = json.loads(checkpoint.files.get("config.json", b"{}")).get("vocab_size")

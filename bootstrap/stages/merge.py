@@ -6,7 +6,6 @@ A worker does it, as a stage that is never run twice. Left out: the arithmetic (
 from bootstrap.canonical import json_file
 from bootstrap.config.step import MergeStep
 from bootstrap.ledger_records import Accounting
-from bootstrap.records import Checkpoint
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.step import StepResult
 
@@ -45,7 +44,7 @@ def run_merge(context: Context, plan: Plan, step: MergeStep, *, index: int, mete
     weights = context.store.find("weights", {"fingerprint": fingerprint})
     assert weights is not None, "a step's weights are stored before the step"
     return StepResult(
-        checkpoint=Checkpoint(fingerprint=fingerprint, files=weights.read_all()),
+        checkpoint=weights.checkpoint(fingerprint),
         artifact=artifact,
         weights=weights,
         accounting=Accounting(),

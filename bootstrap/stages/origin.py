@@ -59,13 +59,12 @@ class Origin:
 
     def weights(self) -> Checkpoint:
         """Return its weights, every file proven by its hash. Raises StoreCorrupt."""
-        files = self.store.artifact(self.generation.artifacts["weights"]).read_all()
-        return Checkpoint(fingerprint=self.generation.fingerprint, files=files)
+        return self.store.artifact(self.generation.artifacts["weights"]).checkpoint(self.generation.fingerprint)
 
     def whole(self) -> dict[str, bytes]:
         """Return a whole model's files: its weights, or the base under its adapter."""
         role = "base" if "base" in self.generation.artifacts else "weights"
-        return self.store.artifact(self.generation.artifacts[role]).read_all()
+        return self.store.artifact(self.generation.artifacts[role]).model()
 
     def config(self) -> dict[str, Any]:
         """Return the model's configuration in Hugging Face terms."""
@@ -75,7 +74,7 @@ class Origin:
         """Return the model's files but its weights: configuration, tokenizer, chat template."""
         role = "base" if "base" in self.generation.artifacts else "weights"
         artifact = self.store.artifact(self.generation.artifacts[role])
-        return {name: artifact.read(name) for name in artifact.files if name.endswith((".json", ".jinja"))}
+        return artifact.model(lambda name: name.endswith((".json", ".jinja")))
 
     def is_pretrained(self) -> bool | None:
         """Whether its weights go back to a model's folder; None where an older fork's recipe does not say."""

@@ -67,7 +67,7 @@ class ReferencePolicy:
             assert kept is not None, "a reference is stored before the rounds that use it"
             contents = kept.read_all()
             fingerprint = contents.pop(FINGERPRINT).decode()
-            checkpoint = Checkpoint(fingerprint=fingerprint, files=out_of_folder(contents))
+            checkpoint = Checkpoint(fingerprint=fingerprint, files=out_of_folder(contents), stored=str(kept.path))
         # A killed run repeats rounds from the last part at most, so older references, of any run, are not asked for.
         oldest = self._round_before(number - number % self.every)
         for past in range(self._swept, oldest, self.settings.refresh_every or 1):

@@ -40,4 +40,4 @@ def shown_by(store: LineageStore, generation: Generation) -> ShownPrompts:
     if WEIGHTS not in generation.artifacts:
         return ShownPrompts(framing=None)
     artifact = store.artifact(generation.artifacts[WEIGHTS])
-    return ShownPrompts(framing=framing_of({name: artifact.read(name) for name in FILES if name in artifact.files}))
+    return ShownPrompts(framing=framing_of(artifact.model(lambda name: name in FILES)))

@@ -114,7 +114,7 @@ def run_step(trainer: Trainer[Any], *, start: Checkpoint, meter: Meter) -> StepR
         found = context.store.find("weights", {"fingerprint": result["fingerprint"]})
         assert found is not None, "a step's weights are stored before the step"
         weights = found
-        checkpoint = Checkpoint(fingerprint=result["fingerprint"], files=weights.read_all())
+        checkpoint = weights.checkpoint(result["fingerprint"])
     accounting = reconcile(tables.rollouts, tables.verdicts, tables.selections, num_prompts=trainer.drawn(tables))
     return StepResult(
         checkpoint=checkpoint,
@@ -238,7 +238,7 @@ def _restore(trainer: Trainer[Any], start: Checkpoint, state: Artifact | None) -
     contents = state.read_all()
     optimizer = contents.pop(OPTIMIZER_STATE)
     files = out_of_folder(contents)
-    fingerprint = learners.restore(files, optimizer, step.optimizer, step.critic)
+    fingerprint = learners.restore(files, optimizer, step.optimizer, step.critic, stored=str(state.path))
     return Checkpoint(fingerprint=fingerprint, files=files)
 
 

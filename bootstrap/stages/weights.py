@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bootstrap.config.base_model import ModelSettings, PretrainedModel
 from bootstrap.config.model_files import INDEX, WEIGHTS, missing_files, shards_of
-from bootstrap.errors import RecipeError
+from bootstrap.errors import ModelFault, RecipeError
 from bootstrap.reading import NamedFolder, named_folder, parsed
 from bootstrap.records import Checkpoint
 from bootstrap.seeds import derive_seed
@@ -18,6 +18,7 @@ from bootstrap.store.artifacts import Artifact
 from bootstrap.store.exports import FILE as EXPORTED_FROM
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model
 from bootstrap.store.ledger import Entry
+from bootstrap.store.model_folder import check_folder
 from bootstrap.store.pretrained import IMPORT, other_weights, taken_over
 from bootstrap.store.shards import joined
 from bootstrap.training.chat import framed_by
@@ -28,8 +29,7 @@ MODEL_SUFFIXES = {".json", ".safetensors", ".jinja"}
 def weights_of(context: Context, entries: Sequence[Entry], number: int) -> Checkpoint:
     """Return a committed generation's weights, every file proven by its hash. Raises StoreCorrupt."""
     generation = entries[number].generation
-    files = context.store.artifact(generation.artifacts["weights"]).read_all()
-    return Checkpoint(fingerprint=generation.fingerprint, files=files)
+    return context.store.artifact(generation.artifacts["weights"]).checkpoint(generation.fingerprint)
 
 
 def weights_of_model(context: Context, model: ModelSettings, *, number: int) -> Checkpoint:
@@ -75,8 +75,8 @@ def base_artifacts(context: Context, checkpoint: Checkpoint) -> dict[str, Artifa
 def read_model_folder(folder: Path) -> dict[str, bytes]:
     """Return the files of a local Hugging Face folder that make a model.
 
-    Raises RecipeError when some are missing, and when the folder's `import.json` is about other weights: licence and
-    origin would be told of another model.
+    Raises RecipeError when some are missing or of another form, and when the folder's `import.json` is about other
+    weights: licence and origin would be told of another model.
     """
     if missing := missing_files(folder):
         raise RecipeError(missing)
@@ -92,6 +92,10 @@ def read_model_folder(folder: Path) -> dict[str, bytes]:
             f"{folder / IMPORT} is about another model: {WEIGHTS} holds {found}; `bootstrap import` the model again "
             f"(or export the generation again), or remove {IMPORT} if the weights are your own"
         )
+    try:
+        check_folder(files)
+    except ModelFault as fault:
+        raise ModelFault(f"{folder}: {fault}; fetch or export the model again") from fault
     return taken_over(files)
 
 
@@ -110,7 +114,7 @@ def _pretrained(model: PretrainedModel | None) -> dict[str, bytes]:
 def _base(context: Context, entries: Sequence[Entry]) -> Checkpoint:
     """Return the whole model under this lineage's adapters: at first from where the recipe says, then its own copy."""
     if entries:
-        files = context.store.artifact(entries[0].generation.artifacts["base"]).read_all()
+        files = context.store.artifact(entries[0].generation.artifacts["base"]).model()
     elif (forked := context.recipe.base.model.as_generation) is not None:
         files = find_origin(context.store.root.parent, forked).whole()
     else:

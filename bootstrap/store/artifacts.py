@@ -10,7 +10,7 @@ artifact lies and when it may be removed (`lineage_store.py`), and what its file
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ from bootstrap.canonical import canonical_json, digest_of, sha256, sha256_of
 from bootstrap.errors import StoreCorrupt, StoreError
 from bootstrap.ledger_records import ArtifactRef
 from bootstrap.reading import MAX_BYTES, MAX_DOCUMENT_BYTES, MAX_JSON_BYTES, Folder, Root, parsed
+from bootstrap.records import Checkpoint
 from bootstrap.store import durable
 from bootstrap.store.freed import FILE_NAME as FREED_NAME
 from bootstrap.store.freed import Freed, freed_error, mark_of
+from bootstrap.store.model_folder import check_folder, of_store
 
 MANIFEST_NAME = "manifest.json"
 _REMEDY = (
@@ -131,6 +133,20 @@ class Artifact:
     def read_all(self) -> dict[str, bytes]:
         """Return the bytes of every file by name, each verified as in `read`."""
         return {name: self.read(name) for name in self.files}
+
+    def model(self, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, bytes]:
+        """Return the files of the model's folder that it is, as `read_all` does, once they can be a model's.
+
+        `wanted`: of a name, whether that file is read. Raises StoreCorrupt, which names file and key.
+        """
+        files = {name: self.read(name) for name in self.files if wanted(name)}
+        with of_store(str(self.path)):
+            check_folder(files)
+        return files
+
+    def checkpoint(self, fingerprint: str) -> Checkpoint:
+        """Return the weights that it holds, which have this fingerprint. Raises StoreCorrupt as `model`."""
+        return Checkpoint(fingerprint=fingerprint, files=self.model(), stored=str(self.path))
 
     def ref(self, root: Path) -> ArtifactRef:
         """Return the ledger's reference to the artifact, with its path relative to the lineage folder `root`."""

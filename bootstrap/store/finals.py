@@ -6,6 +6,7 @@ Left out: making one (`stages/final.py`).
 from collections.abc import Sequence
 
 from bootstrap.ledger_records import FinalComparison
+from bootstrap.schema import in_words
 from bootstrap.store.artifacts import corrupt, load_artifact
 from bootstrap.store.index import links
 from bootstrap.store.ledger import Entry
@@ -27,7 +28,7 @@ def final_of(store: LineageStore, entries: Sequence[Entry]) -> FinalComparison |
         try:
             one = FinalComparison.model_validate(artifact.json(FILE))
         except (KeyError, ValueError) as error:
-            raise corrupt(folder / FILE, f"{error!s}") from error
+            raise corrupt(folder / FILE, in_words(error)) from error
         if one.record in places:
             found.append(one)
     return max(found, key=lambda one: places[one.record], default=None)

@@ -213,7 +213,7 @@ def prove(path: Path, data: bytes, *, previous: str | None) -> Entry:
             raise ValueError(f"it holds generation {entry.generation.number}")
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         # A stranger's record may have any form below a right hash.
-        raise StoreCorrupt(f"{path} is corrupt: {error}; {_REMEDY}") from error
+        raise StoreCorrupt(f"{path} is corrupt: {schema.in_words(error)}; {_REMEDY}") from error
     return entry
 
 

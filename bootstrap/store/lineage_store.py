@@ -168,7 +168,9 @@ class LineageStore:
             if (computed := digest_of(schema.hashed(header.identity))) != header.digest:
                 raise ValueError(f"expected the digest {computed} of its identity, found {header.digest}")
         except ValueError as error:
-            raise StoreCorrupt(f"{path} is corrupt: {error}; restore it from a copy of the store") from error
+            raise StoreCorrupt(
+                f"{path} is corrupt: {schema.in_words(error)}; restore it from a copy of the store"
+            ) from error
         if header.schema_version < schema.SCHEMA_VERSION:
             return header.model_copy(update={"identity": schema.settings(header.identity)})
         return header

@@ -17,6 +17,7 @@ from bootstrap.errors import AccountingMismatch, StoreCorrupt, StoreError
 from bootstrap.ids import ForeignGeneration
 from bootstrap.ledger_records import Edge, FinalComparison, Generation
 from bootstrap.records import Record
+from bootstrap.schema import in_words
 from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, load_artifact
 from bootstrap.store.finals import FILE, KIND
 from bootstrap.store.fingerprint import (
@@ -210,8 +211,10 @@ class _Verification:
             return
         try:
             report = FinalComparison.model_validate(artifact.json(FILE))
-        except (StoreError, KeyError, ValueError) as error:
+        except StoreError as error:
             self._problem(folder, error)
+        except (KeyError, ValueError) as error:
+            self._problem(folder, in_words(error))
         else:
             if report.record not in hashes:
                 self._problem(folder, f"it is about the ledger record {report.record}, which is not in this lineage")

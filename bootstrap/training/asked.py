@@ -7,9 +7,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tokenizers import Tokenizer
-
 from bootstrap.training.chat import Framing, framing_of, taught_end
+from bootstrap.training.special_tokens import tokenizer_of
 
 PLACE = "{prompt}"
 """Stands for the prompt in `HowAsked.form`."""
@@ -49,7 +48,7 @@ def how_asked(files: Mapping[str, bytes]) -> HowAsked:
 
 def tokens_around(files: Mapping[str, bytes]) -> tuple[str, str]:
     """Return the texts of the special tokens that a folder's tokenizer adds before and after a text."""
-    tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
+    tokenizer = tokenizer_of(files)
     # It adds them around any text; one entry of its own stands for it.
     found = tokenizer.encode(next(iter(tokenizer.get_vocab(with_added_tokens=False)), ""))
     mask = list(found.special_tokens_mask)

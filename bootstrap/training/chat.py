@@ -4,24 +4,23 @@ Driver and workers frame alike from the same files, so this module imports neith
 holds the choices (`choices.py`), so whoever opens a generation's folder can ask it as it was trained.
 
 Templates are programs from a model's folder. They run in Jinja's sandbox, as in transformers (`templates.py`), but
-without a clock. Left out: tools, documents, conversations.
+without a clock, and with bounds on time and memory (`rendering.py`). Left out: tools, documents, conversations.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-
-import jinja2
 
 from bootstrap.config.answers import REASONING_TAGS
 from bootstrap.config.base_model import PretrainedModel
 from bootstrap.config.few_shot import Shot
 from bootstrap.errors import RecipeError
 from bootstrap.training.choices import PROMPTING, Choices, choices_of
+from bootstrap.training.rendering import TemplateFault, check, rendered, variables_of
 from bootstrap.training.special_tokens import NAMES, added_tokens, control_tokens, token_text
-from bootstrap.training.templates import FAULTS, compiled, told, variables
 from bootstrap.training.turns import Message, end_of_turn
 
 TEMPLATE = "chat_template.jinja"
@@ -39,8 +38,8 @@ _ABSENT = {"tools": None, "documents": None}
 class Framing:
     """How one model's prompts are framed, and what ends its answers beside an end token."""
 
-    template: jinja2.Template | None
-    """None for plain prompts, with the tokenizer's own special tokens around them."""
+    template: str | None
+    """Its source; None for plain prompts, with the tokenizer's own special tokens around them."""
     tokens: Mapping[str, str]
     """Name that templates use -> text of the special token."""
     choices: Choices
@@ -57,17 +56,17 @@ class Framing:
         try:
             asked = self.conversation([*self.before(), {"role": "user", "content": prompt}], asks=True)
             return asked + self.choices.prefill
-        except FAULTS as error:
+        except TemplateFault as error:
             raise RecipeError(
-                f"the model's chat template refuses the prompt: {told(error)}; leave out base.model.system, or set "
+                f"the model's chat template refuses the prompt: {error}; leave out base.model.system, or set "
                 "base.model.chat: plain"
             ) from error
 
     def conversation(self, messages: Sequence[Message], *, asks: bool) -> str:
-        """Return messages in the template; `asks`: with the beginning of an answer after them. Raises `FAULTS`."""
+        """Return messages in the template; `asks`: with the beginning of an answer after them. Raises TemplateFault."""
         assert self.template is not None, "a plain prompt is no conversation"
         given = {**_ABSENT, **self.tokens, **self.choices.template_arguments}
-        return self.template.render(messages=messages, add_generation_prompt=asks, **given)
+        return rendered(self.template, {"messages": messages, "add_generation_prompt": asks, **given})
 
     def before(self) -> list[Message]:
         """Return the messages before the prompt's: system prompt and examples."""
@@ -100,8 +99,11 @@ def framing_of(files: Mapping[str, bytes]) -> Framing:
     """Return the framing of a model folder's prompts. Raises RecipeError for a template that is no Jinja."""
     settings, choices = _tokenizer_settings(files), choices_of(files)
     source = template_of(files) if choices.chat else None
+    if source is not None:
+        with _readable():
+            check(source)
     return Framing(
-        template=None if source is None else _compiled(source),
+        template=source,
         tokens={name: text for name in NAMES if (text := token_text(settings, name)) is not None},
         choices=choices,
     )
@@ -250,14 +252,15 @@ def template_of(files: Mapping[str, bytes]) -> str | None:
 
 
 def _variables(source: str) -> set[str]:
-    _compiled(source)
-    return variables(source)
+    with _readable():
+        return variables_of(source)
 
 
-def _compiled(source: str) -> jinja2.Template:
+@contextmanager
+def _readable() -> Iterator[None]:
     try:
-        return compiled(source)
-    except (jinja2.TemplateError, RecursionError) as error:
+        yield
+    except TemplateFault as error:
         raise RecipeError(
-            f"the model's chat template cannot be read: {told(error)}; correct it, or set base.model.chat: plain"
+            f"the model's chat template cannot be read: {error}; correct it, or set base.model.chat: plain"
         ) from error

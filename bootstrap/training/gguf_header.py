@@ -21,10 +21,22 @@ _MAX_DIMENSIONS = 8
 _TEXT, _LIST = 8, 9
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """Type -> bytes of a number."""
-_BLOCKS = b"block_count"
-"""Ends the key of the number of layers, each of which is built before a tensor is read."""
-_WHOLE = {4: "I", 5: "i", 10: "Q", 11: "q"}
+_WHOLE = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 10: "Q", 11: "q"}
 """Type -> form of a whole number."""
+_BLOCKS, _CONTEXT = b"block_count", b"context_length"
+"""Layers, each of which is built before a tensor is read; and positions, which are no dimension but of old classes."""
+_WIDTHS = (
+    *(b"embedding_length", b"feed_forward_length", b"expert_feed_forward_length", b"vocab_size"),
+    *(b"head_count", b"head_count_kv", b"key_length", b"value_length", b"dimension_count"),
+    *(b"expert_count", b"expert_used_count"),
+)
+"""Counts that no model's largest dimension is below."""
+_COUNTS = {_BLOCKS, _CONTEXT, *_WIDTHS}
+"""Ends of keys, after the last dot, whose values say what is built."""
+_MOST = 2**31 - 1
+"""Of a count: libraries hold them as 32-bit numbers in places."""
+_POSITIONS = b"position_embd.weight"
+"""The tensor of a class that learns its positions."""
 
 
 def check(file: BinaryIO, size: int) -> None:
@@ -41,15 +53,24 @@ def check(file: BinaryIO, size: int) -> None:
     tensors, fields = header.number("Q"), header.number("Q")
     if fields > _MAX_FIELDS or tensors > _MAX_TENSORS:
         raise ValueError(f"it claims {fields} fields and {tensors} tensors")
+    counts = list[tuple[bytes, list[int]]]()
     for _ in range(fields):
         key = header.text()
         kind = header.number("I")
-        if key.endswith(_BLOCKS) and kind in _WHOLE:
-            if (layers := header.number(_WHOLE[kind])) > tensors:
-                raise ValueError(f"it claims {layers} layers and has {tensors} tensors")
+        if (name := key.rpartition(b".")[2]) in _COUNTS:
+            counts.append((name, header.counts(key, kind)))
         else:
             header.value(kind)
     needed = sum(header.tensor() for _ in range(tensors))
+    for name, found in counts:
+        for one in found:
+            if name == _BLOCKS and one > tensors:
+                raise ValueError(f"it claims {one} layers and has {tensors} tensors")
+            bounded = name in _WIDTHS or (name == _CONTEXT and header.has_positions)
+            if bounded and one > header.widest:
+                raise ValueError(
+                    f"it claims {one} as {name.decode()}, and no tensor has a dimension above {header.widest}"
+                )
     if needed > size - header.position:
         raise ValueError(f"its tensors need {needed} bytes, and {size - header.position} are left for them")
 
@@ -61,6 +82,8 @@ class _Header:
         self._file, self._size = file, size
         self._num_elements = 0
         self.position, self.order = 0, "<"
+        self.widest, self.has_positions = 0, False
+        """The largest dimension of the tensors so far, and whether one of them is of positions."""
 
     def take(self, count: int) -> bytes:
         self._advance(count)
@@ -78,14 +101,30 @@ class _Header:
             raise ValueError(f"a text of {length} bytes is claimed at byte {self.position}")
         return self.take(length)
 
+    def counts(self, key: bytes, kind: int) -> list[int]:
+        """Return a field's whole numbers, one or a list. Raises ValueError for another type or one out of bounds."""
+        kind, count = self._elements(kind)
+        name = ascii(key.decode(errors="replace"))
+        if kind not in _WHOLE:
+            raise ValueError(f"its field {name} is of the type {kind}, where a whole number is needed")
+        found = [self.number(_WHOLE[kind]) for _ in range(count)]
+        if wrong := [one for one in found if not 0 <= one <= _MOST]:
+            raise ValueError(f"its field {name} is {wrong[0]}, where a number up to {_MOST} is needed")
+        return found
+
+    def _elements(self, kind: int) -> tuple[int, int]:
+        """Return the type of a field's elements, and how many there are."""
+        if kind != _LIST:
+            return kind, 1
+        kind, count = self.number("I"), self.number("Q")
+        self._num_elements += count
+        if self._num_elements > _MAX_ELEMENTS:
+            raise ValueError(f"a list of {count} elements is claimed at byte {self.position}")
+        return kind, count
+
     def value(self, kind: int) -> None:
         """Skip a field's value."""
-        count = 1
-        if kind == _LIST:
-            kind, count = self.number("I"), self.number("Q")
-            self._num_elements += count
-            if self._num_elements > _MAX_ELEMENTS:
-                raise ValueError(f"a list of {count} elements is claimed at byte {self.position}")
+        kind, count = self._elements(kind)
         if kind == _TEXT:
             for _ in range(count):
                 self.text()
@@ -97,12 +136,13 @@ class _Header:
 
     def tensor(self) -> int:
         """Skip a tensor's description and return the bytes that it needs."""
-        self.text()
+        self.has_positions |= self.text() == _POSITIONS
         if (dimensions := self.number("I")) > _MAX_DIMENSIONS:
             raise ValueError(f"a tensor of {dimensions} dimensions is claimed at byte {self.position}")
         elements = 1
         for _ in range(dimensions):
-            elements *= self.number("Q")
+            elements *= (width := self.number("Q"))
+            self.widest = max(self.widest, width)
         kind = self.number("I")
         if kind not in set(GGMLQuantizationType):
             raise ValueError(f"a tensor of the type {kind} stands at byte {self.position}")

@@ -24,9 +24,10 @@ from transformers import PreTrainedModel
 
 from bootstrap.canonical import json_file
 from bootstrap.config.training import LoraAdapter
-from bootstrap.errors import RecipeError
+from bootstrap.errors import ModelFault, RecipeError
 from bootstrap.records import Checkpoint
 from bootstrap.store.fingerprint import ADAPTER_BASE, ADAPTER_CONFIG, ADAPTER_WEIGHTS, fingerprint_model
+from bootstrap.store.model_folder import check_folder
 from bootstrap.training import model as models
 from bootstrap.training.precision import matrices, sharing
 
@@ -67,20 +68,26 @@ def fresh(base: PreTrainedModel, settings: LoraAdapter, *, seed: int) -> PreTrai
 def load(base: PreTrainedModel, files: Mapping[str, bytes]) -> PreTrainedModel:
     """Return the base with a folder's adapter.
 
-    Raises RecipeError for an adapter that does not fit the base or is not finite.
+    Raises ModelFault for an adapter that is none, does not fit the base or is not finite.
     """
+    check_folder(files)
+    with models.library_faults(ADAPTER_CONFIG):
+        return _loaded(base, files)
+
+
+def _loaded(base: PreTrainedModel, files: Mapping[str, bytes]) -> PreTrainedModel:
     config = json.loads(files[ADAPTER_CONFIG])
     if different := sorted(key for key, value in _FIXED.items() if config.get(key) != value):
-        raise RecipeError(f"{ADAPTER_CONFIG} has {', '.join(different)} of another kind of adapter; train one here")
+        raise ModelFault(f"{ADAPTER_CONFIG} has {', '.join(different)} of another kind of adapter; train one here")
     model = _injected(base, **{name: config[name] for name in ("r", "lora_alpha", "target_modules", "use_dora")})
     tensors = {n.removeprefix(PEFT_PREFIX): t for n, t in safetensors.torch.load(files[ADAPTER_WEIGHTS]).items()}
     expected = get_peft_model_state_dict(model)
     if tensors.keys() != expected.keys():
         unknown, missing = sorted(tensors.keys() - expected.keys()), sorted(expected.keys() - tensors.keys())
-        raise RecipeError(f"the adapter does not fit its base: unknown {unknown[:3]}, missing {missing[:3]}")
+        raise ModelFault(f"the adapter does not fit its base: unknown {unknown[:3]}, missing {missing[:3]}")
     broken = [n for n, t in tensors.items() if t.shape != expected[n].shape or not torch.isfinite(t).all()]
     if broken:
-        raise RecipeError(f"adapter with a wrong shape or values that are not finite: {', '.join(broken[:3])}")
+        raise ModelFault(f"adapter with a wrong shape or values that are not finite: {', '.join(broken[:3])}")
     set_peft_model_state_dict(model, tensors)
     return model
 

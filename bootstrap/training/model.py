@@ -3,13 +3,19 @@
 A folder travels as a mapping from file name to content, so a worker on another machine needs no shared disk.
 """
 
+import copy
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from textwrap import shorten
 from typing import Any, cast
 
 import safetensors.torch
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor, nn
 from transformers import (
@@ -27,26 +33,36 @@ from transformers.initialization import no_init_weights
 from bootstrap.canonical import json_file
 from bootstrap.compute import ModelShape
 from bootstrap.config.base_model import SPECIAL_TOKENS, ScratchModel, scratch_vocabulary
-from bootstrap.errors import RecipeError
+from bootstrap.errors import BootstrapError, ModelFault, RecipeError
 from bootstrap.records import Checkpoint
 from bootstrap.store.fingerprint import MODEL_WEIGHTS, fingerprint_safetensors
+from bootstrap.store.model_folder import check_folder
 from bootstrap.store.pretrained import IMPORT
 from bootstrap.training.chat import taught_end
 from bootstrap.training.choices import PROMPTING
-from bootstrap.training.special_tokens import end_id, ends_named, token_text
+from bootstrap.training.shortage import is_of_memory
+from bootstrap.training.special_tokens import end_id, ends_named, token_text, tokenizer_of
 
-_COUNTS = (
-    "num_hidden_layers",
-    "num_layers",
-    "n_layer",
-    "n_layers",
-    "num_experts",
-    "num_local_experts",
-    "n_routed_experts",
+LIBRARY_FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+    TypeError,
+    ValueError,
 )
-"""Settings in config.json that say how many modules are made."""
-_FEW = 4096
-"""So many are made without looking at the weights: one tensor may hold all experts of a layer."""
+"""Errors of transformers, torch and safetensors for broken files. They check few values, so most fail at their first
+use: 0 heads divide, an unknown activation is looked up, torch asserts the padding's place."""
+_BRIEF = 300
+"""Most characters quoted of a library's error."""
+_BUFFERS = 1 << 30
+"""Bytes of buffers that a model may have beside its weights, or as many as those: causal masks of old classes."""
 
 
 def character_tokenizer(characters: Sequence[str], *, max_length: int) -> PreTrainedTokenizerFast:
@@ -106,34 +122,29 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
     """Return model (float32) and tokenizer from a folder's files.
 
     The generation configuration then names every token that ends an answer: those of both configuration files, the
-    tokenizer's and the chat template's. Raises RecipeError for weights that do not fit the configuration or are not
-    finite, and for an end of sequence that is no token of the model.
+    tokenizer's and the chat template's. Raises ModelFault for files of another form, weights that do not fit the
+    configuration or are not finite, and whatever the libraries cannot open; RecipeError for an end of sequence that is
+    no token of the model, and for a model that changes its logits.
     """
+    check_folder(files)
+    with library_faults("config.json"):
+        return _loaded(files)
+
+
+def _loaded(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     settings, config = _configuration(files)
     tensors: dict[str, torch.Tensor] = {}
     for name in sorted(files):
         if name.endswith(".safetensors"):
             tensors.update(safetensors.torch.load(files[name]))
-    _check_counts(settings, num_tensors=len(tensors))
+    _check_shapes(config, tensors)
     with no_init_weights():
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    expected = dict(model.state_dict())
-    unknown, absent = misfits(model, tensors)
-    if unknown or absent:
-        raise RecipeError(
-            f"weights do not fit config.json: unknown {unknown[:3]}, missing {absent[:3]}; `bootstrap import` names "
-            "them as the model does, if transformers knows how"
-        )
-    broken = [
-        name
-        for name, tensor in tensors.items()
-        if tensor.shape != expected[name].shape or not torch.isfinite(tensor).all()
-    ]
-    if broken:
-        raise RecipeError(f"weights with a wrong shape or values that are not finite: {', '.join(broken[:3])}")
+    if broken := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
+        raise ModelFault(f"weights with values that are not finite: {', '.join(broken[:3])}")
     for name, same in tied_weights(model).items():
         if name in tensors and same in tensors and not torch.equal(tensors[name], tensors[same]):
-            raise RecipeError(
+            raise ModelFault(
                 f"config.json ties {name} to {same}, and the weights hold two different ones; `bootstrap import` the "
                 "folder, which keeps both as transformers does"
             )
@@ -146,10 +157,12 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
 
 def load_outline(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Return a folder's model without weights (on torch's device `meta`) and its tokenizer, otherwise as `load`."""
-    _, config = _configuration(files)
-    with torch.device("meta"), no_init_weights():
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    return model, _asked(model, files)
+    check_folder(files)
+    with library_faults("config.json"):
+        _, config = _configuration(files)
+        with torch.device("meta"), no_init_weights():
+            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        return model, _asked(model, files)
 
 
 def _configuration(files: Mapping[str, bytes]) -> tuple[dict[str, Any], PretrainedConfig]:
@@ -173,13 +186,52 @@ def _asked(model: PreTrainedModel, files: Mapping[str, bytes]) -> PreTrainedToke
     return tokenizer
 
 
-def _check_counts(settings: Mapping[str, Any], *, num_tensors: int) -> None:
-    """Raise RecipeError for more layers or experts than the weights can hold: each is built before they are read."""
-    inner = settings.get("text_config")
-    for part in (settings, inner if isinstance(inner, dict) else {}):
-        for name in _COUNTS:
-            if type(count := part.get(name)) is int and count > max(num_tensors, _FEW):
-                raise RecipeError(f"config.json says {name}: {count}, and the weights hold {num_tensors} tensors")
+@contextmanager
+def library_faults(file: str) -> Iterator[None]:
+    """Turn the libraries' errors for a broken folder into ModelFault about `file`; too little memory passes."""
+    try:
+        yield
+    except BootstrapError:
+        raise
+    except LIBRARY_FAULTS as error:
+        if is_of_memory(error) or is_our_assertion(error):
+            raise
+        raise ModelFault(
+            f"{file} makes no model here: {brief(error)}; choose a causal language model of a type that the installed "
+            "transformers knows, or a newer transformers"
+        ) from error
+
+
+def is_our_assertion(error: Exception) -> bool:
+    """Whether an assertion failed in this package (a defect, whatever the files), not in a library."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    is_ours = frame.f_globals["__name__"].partition(".")[0] == __name__.partition(".")[0]
+    return is_ours and isinstance(error, AssertionError)
+
+
+def brief(error: Exception) -> str:
+    """Return an error's type and first line, shortened to `_BRIEF` characters."""
+    lines = str(error).strip().splitlines() or [""]
+    return shorten(f"{type(error).__name__}: {lines[0]}", _BRIEF, placeholder=" ...")
+
+
+def _check_shapes(config: PretrainedConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ModelFault for weights that are not the configuration's, before memory is taken for what that claims."""
+    with torch.device("meta"), no_init_weights():
+        # The model's class may change its configuration.
+        model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=torch.float32)
+    unknown, absent = misfits(model, tensors)
+    if unknown or absent:
+        raise ModelFault(
+            f"weights do not fit config.json: unknown {unknown[:3]}, missing {absent[:3]}; `bootstrap import` names "
+            "them as the model does, if transformers knows how"
+        )
+    expected = dict(model.state_dict())
+    if broken := [name for name, tensor in tensors.items() if tensor.shape != expected[name].shape]:
+        raise ModelFault(f"weights with a wrong shape by config.json: {', '.join(broken[:3])}")
+    held, buffers = (sum(one.nbytes for one in some) for some in (tensors.values(), model.buffers()))
+    if buffers > max(held, _BUFFERS):
+        raise ModelFault(f"config.json makes buffers of {buffers:,} bytes, and the weights have {held:,}")
 
 
 def misfits(model: PreTrainedModel, names: Collection[str]) -> tuple[list[str], list[str]]:
@@ -276,7 +328,7 @@ def _load_tokenizer(files: Mapping[str, bytes], *, rows: int) -> PreTrainedToken
     transformers would add those as new tokens, without a row of the embedding and unknown to the driver.
     """
     settings = json.loads(files.get("tokenizer_config.json", b"{}"))
-    tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
+    tokenizer = tokenizer_of(files)
     tokens = {name: token_text(settings, name) for name in ("pad_token", "bos_token", "eos_token", "unk_token")}
     if tokens["eos_token"] is not None:
         end_id(tokenizer, tokens["eos_token"], rows=rows)

@@ -21,11 +21,12 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 from transformers.utils import logging
 
 from bootstrap.canonical import json_file
+from bootstrap.config.model_texts import check_texts_in
 from bootstrap.errors import RecipeError
 from bootstrap.reading import named_folder
 from bootstrap.seeds import derive_seed, generator
 from bootstrap.store.fingerprint import MODEL_WEIGHTS
-from bootstrap.training.model import passed_on, weights_bytes
+from bootstrap.training.model import LIBRARY_FAULTS, brief, passed_on, weights_bytes
 
 CENTER = 0.01
 SCORED_AT_ONCE = 256
@@ -133,6 +134,7 @@ def _open(folder: Path, *, seed: int) -> tuple[PreTrainedTokenizerBase, PreTrain
     logging.set_verbosity_error()
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
+        check_texts_in(folder)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             tokenizer = AutoTokenizer.from_pretrained(folder, **local)
@@ -140,11 +142,10 @@ def _open(folder: Path, *, seed: int) -> tuple[PreTrainedTokenizerBase, PreTrain
                 folder, id2label={0: "score"}, label2id={"score": 0}, use_safetensors=True, dtype=torch.float32, **local
             )
     # The library's errors for a folder that it cannot read, or a model without a form for classification.
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        first_line = str(error).strip().partition("\n")[0]
+    except LIBRARY_FAULTS as error:
         raise RecipeError(
-            f"{folder} cannot become a reward model: {first_line}; name a folder with a language model, for example "
-            "one that bootstrap export wrote"
+            f"{folder} cannot become a reward model: {brief(error)}; name a folder with a language model, for "
+            "example one that bootstrap export wrote"
         ) from error
     finally:
         logging.set_verbosity(verbosity)

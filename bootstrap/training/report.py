@@ -9,11 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from bootstrap.errors import RecipeError
 from bootstrap.training.chat import TEMPLATE, arguments_of, end_of_turn_of, framing_of, taught_end, template_of
-from bootstrap.training.special_tokens import ends_named, token_text
+from bootstrap.training.special_tokens import ends_named, token_text, tokenizer_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +38,7 @@ class _Told:
             json.loads(files.get(name, b"{}"))
             for name in ("config.json", "generation_config.json", "tokenizer_config.json")
         )
-        self.tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
+        self.tokenizer = tokenizer_of(files)
 
     def weights(self) -> Iterator[str]:
         if self.facts.is_tied:

@@ -10,17 +10,14 @@ Left out: quantised weights other than GGUF's (which are dequantised here), mode
 import hashlib
 import json
 import os
-import traceback
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import torch
 from gguf import GGUFReader
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from tokenizers import Tokenizer, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -28,37 +25,23 @@ from transformers.utils import logging as transformers_logging
 
 from bootstrap.canonical import json_file
 from bootstrap.config.model_files import INDEX, MODEL_FILES, shards_of
+from bootstrap.config.model_texts import check_texts, text_in
 from bootstrap.config.source import MAX_BYTES, parse
 from bootstrap.errors import RecipeError, StoreError
 from bootstrap.reading import NamedFolder, named_folder, open_named, parsed
 from bootstrap.store.fingerprint import ADAPTER_CONFIG, MODEL_WEIGHTS
+from bootstrap.store.model_folder import check_folder
 from bootstrap.store.pretrained import IMPORT, licence_named
 from bootstrap.store.shards import joined
 from bootstrap.training import fidelity, gguf_header, shortage
 from bootstrap.training import model as models
 from bootstrap.training.chat import TEMPLATE, template_of
 from bootstrap.training.report import Facts, findings
-from bootstrap.training.special_tokens import NAMES, ends_named, token_text
+from bootstrap.training.special_tokens import NAMES, ends_named, token_text, tokenizer_of
 
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "README.md")
 """Files fetched from a repository: no code, nothing pickled."""
 PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
-_OF_A_CONFIG = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    StrictDataclassError,
-    TypeError,
-    ValueError,
-)
-"""Errors of transformers and torch for a broken configuration. They check few values, so most fail at their first use:
-0 heads divide, an unknown activation is looked up, torch asserts the padding's place."""
-_BRIEF = 300
-"""Most characters quoted of a library's error."""
 _DIGITS_APART = {"smollm", "starcoder", "refact", "command-r"}
 """GGUF's names of vocabularies learned with every digit apart."""
 _GPT2 = {None, "default", "gpt-2"}
@@ -119,15 +102,9 @@ def _checked(read: _Read, *, place: str) -> Imported:
     """Open the folder as runs do, and prove that it is the source's model; `place`: its origin in messages."""
     files = read.files
     with shortage.told(place, weights=len(files[MODEL_WEIGHTS])):
-        # Tokenizers raises a bare Exception.
-        try:
-            Tokenizer.from_str(files["tokenizer.json"].decode())
-        except Exception as error:
-            raise RecipeError(
-                f"tokenizer.json of {place} cannot be opened: {_brief(error)}; fetch it again, or save the model's "
-                "fast tokenizer with save_pretrained"
-            ) from error
         with _told(place):
+            check_folder(files)
+            tokenizer_of(files)
             files, ours = _faithful(files, read.original, place=place)
         return Imported(
             files=files,
@@ -151,6 +128,9 @@ def _faithful(
         try:
             ours, unfit = _opened(files), None
         except RecipeError as error:
+            if isinstance(error.__cause__, models.LIBRARY_FAULTS):
+                # What makes no model is not tried again.
+                raise
             ours, unfit = None, error
         original = _original(files, unfit, place=place)
         if ours is not None and not fidelity.apart(ours.logits_BTV, original):
@@ -192,9 +172,9 @@ def _original(files: Mapping[str, bytes], unfit: RecipeError | None, *, place: s
         return fidelity.opened(files, place=place)
     except RecipeError as error:
         raise _Refused(str(error)) from error
-    except _OF_A_CONFIG as error:
+    except models.LIBRARY_FAULTS as error:
         if unfit is not None:
-            raise RecipeError(f"{unfit}; transformers says: {_brief(error)}") from error
+            raise RecipeError(f"{unfit}; transformers says: {models.brief(error)}") from error
         raise
 
 
@@ -213,28 +193,16 @@ def _told(place: str) -> Iterator[None]:
         raise RecipeError(f"{place} cannot be opened: {error}; if it was cut on its way, fetch it again") from error
     except SafetensorError as error:
         raise RecipeError(
-            f"{MODEL_WEIGHTS} of {place} cannot be read: {_brief(error)}; if it was cut on its way, fetch it again"
+            f"{MODEL_WEIGHTS} of {place} cannot be read: {models.brief(error)}; if it was cut on its way, fetch it "
+            "again"
         ) from error
-    except _OF_A_CONFIG as error:
-        if _is_our_assertion(error):
+    except models.LIBRARY_FAULTS as error:
+        if models.is_our_assertion(error):
             raise
         raise RecipeError(
-            f"config.json of {place} makes no model here: {_brief(error)}; choose a causal language model of a type "
-            "that the installed transformers knows, or a newer transformers"
+            f"config.json of {place} makes no model here: {models.brief(error)}; choose a causal language model of a "
+            "type that the installed transformers knows, or a newer transformers"
         ) from error
-
-
-def _is_our_assertion(error: Exception) -> bool:
-    """Whether an assertion failed in this package (a defect, whatever the files), not in a library."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    is_ours = frame.f_globals["__name__"].partition(".")[0] == __name__.partition(".")[0]
-    return is_ours and isinstance(error, AssertionError)
-
-
-def _brief(error: Exception) -> str:
-    """Return an error's type and first line, shortened to `_BRIEF` characters."""
-    lines = str(error).strip().splitlines() or [""]
-    return shorten(f"{type(error).__name__}: {lines[0]}", _BRIEF, placeholder=" ...")
 
 
 # --- GGUF --------------------------------------------------------------------------------------------------------
@@ -253,9 +221,10 @@ def _gguf(path: Path) -> _Read:
     try:
         model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    except (ValueError, KeyError, NotImplementedError) as error:
+    except models.LIBRARY_FAULTS as error:
         raise RecipeError(
-            f"transformers cannot open {path.name}: {error}; import the model's Hugging Face folder instead"
+            f"transformers cannot open {path.name}: {models.brief(error)}; import the model's Hugging Face folder "
+            "instead"
         ) from error
     config = json.loads(model.config.to_json_string(use_diff=False))
     # The weights are dequantised; with these keys every reader would quantise them again.
@@ -312,14 +281,15 @@ def _read_folder(folder: NamedFolder, source: dict[str, str], *, place: str, lef
     path, there = folder.path, folder.files()
     wanted = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", TEMPLATE)
     files = folder.contents(lambda name: name in wanted)
-    settings = {name: _json(data, path / name) for name, data in files.items() if name.endswith(".json")}
+    with _told(place):
+        check_texts(files)
     files[MODEL_WEIGHTS], corrections = _weights(folder, there, place=place, left_behind=left_behind)
     if missing := [name for name in MODEL_FILES if name not in files]:
         raise RecipeError(
             f"{place} lacks {', '.join(missing)}; open the model and its fast tokenizer with transformers and save "
             "both with save_pretrained"
         )
-    config = settings["config.json"]
+    config = text_in(files, "config.json")
     if (method := _quantised_by(config, there)) is not None:
         raise RecipeError(f"{place} holds weights quantised by {method}; import the model they were made from")
     if ADAPTER_CONFIG in there:
@@ -327,7 +297,7 @@ def _read_folder(folder: NamedFolder, source: dict[str, str], *, place: str, lef
             f"{place} holds an adapter ({ADAPTER_CONFIG}) beside a model, and transformers opens both as one; merge "
             "them (merge_and_unload, save_pretrained) and import that, or remove the adapter"
         )
-    files["tokenizer_config.json"] = _naming_its_tokens(path, files, settings["tokenizer_config.json"])
+    files["tokenizer_config.json"] = _naming_its_tokens(path, files, text_in(files, "tokenizer_config.json"))
     # The author's code never runs here; weights that need it fail to open.
     config.pop("auto_map", None)
     corrections += _with_padding_inside(config)
@@ -381,9 +351,9 @@ def _naming_its_tokens(path: Path, files: Mapping[str, bytes], settings: Mapping
     if token_text(settings, "eos_token") is not None:
         return files["tokenizer_config.json"]
     try:
-        known = Tokenizer.from_str(files["tokenizer.json"].decode())
+        known = tokenizer_of(files)
         theirs = AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
-    # Tokenizers raises a bare Exception; `_checked` reports faults of the files.
+    # The library raises a bare Exception; `_checked` reports faults of the files.
     except Exception:
         return files["tokenizer_config.json"]
     named = {

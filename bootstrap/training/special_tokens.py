@@ -2,14 +2,32 @@
 
 import json
 from collections.abc import Mapping
+from textwrap import shorten
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from bootstrap.errors import RecipeError
+from bootstrap.errors import ModelFault, RecipeError
 
+_BRIEF = 200
+"""Most characters quoted of the library's error."""
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """The special tokens that a tokenizer_config.json names."""
+
+
+def tokenizer_of(files: Mapping[str, bytes]) -> Tokenizer:
+    """Return the tokenizer in a folder's tokenizer.json. Raises ModelFault for one that the library cannot open."""
+    try:
+        return Tokenizer.from_str(files["tokenizer.json"].decode())
+    except Exception as error:
+        # The library raises a bare Exception.
+        if type(error) is not Exception and not isinstance(error, ValueError):
+            raise
+        told = shorten(str(error), _BRIEF, placeholder=" ...")
+        raise ModelFault(
+            f"tokenizer.json cannot be opened: {told}; fetch it again, or save the model's fast tokenizer with "
+            "save_pretrained"
+        ) from error
 
 
 def token_text(settings: Mapping[str, Any], name: str) -> str | None:

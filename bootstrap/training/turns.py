@@ -7,7 +7,7 @@ conversation.
 
 from collections.abc import Callable, Mapping, Sequence
 
-from bootstrap.training.templates import FAULTS
+from bootstrap.training.rendering import TemplateFault
 
 Message = Mapping[str, str]
 Render = Callable[[Sequence[Message]], str]
@@ -22,7 +22,7 @@ def end_of_turn(render: Render, tokens: Mapping[str, int]) -> str | None:
     """
     try:
         text = render([{"role": "user", "content": _ASKED}, {"role": "assistant", "content": _ANSWER}])
-    except FAULTS:
+    except TemplateFault:
         return None
     _, found, after = text.rpartition(_ANSWER)
     written = [token for token in tokens if found and token and after.lstrip().startswith(token)]

@@ -23,7 +23,9 @@ def changed(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
     return data
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.torch) if READERS[name].needs_torch else name for name in READERS]
+)
 def test_changed_bytes_are_read_or_refused_in_words(name: str) -> None:
     seeds = list(READERS[name].seeds())
 

@@ -24,6 +24,7 @@ from support.lineage_factory import PROMOTED
 from bootstrap import reading
 from bootstrap.canonical import canonical_json, digest_of
 from bootstrap.cli.main import main
+from bootstrap.config.model_texts import TEXTS
 from bootstrap.errors import BootstrapError
 from bootstrap.lineage.outbox import Receipt
 from bootstrap.records import Rollout
@@ -32,6 +33,7 @@ from bootstrap.store import archive, copies, ledger
 from bootstrap.store.artifacts import MANIFEST_NAME, load_artifact, stage_id
 from bootstrap.store.fingerprint import fingerprint_file, fingerprint_safetensors
 from bootstrap.store.lineage_store import HEADER_NAME, LineageStore
+from bootstrap.store.model_folder import check_folder
 from bootstrap.store.parquet import read_table
 from bootstrap.store.pretrained import licence_named
 from bootstrap.store.tables import from_parquet
@@ -47,6 +49,7 @@ class Reader:
 
     read: Callable[[bytes], object]
     seeds: Callable[[], Sequence[bytes]]
+    needs_torch: bool = False
 
 
 @cache
@@ -215,6 +218,29 @@ def _gguf(data: bytes) -> None:
         gguf.GGUFReader(path)
 
 
+@cache
+def _folder() -> dict[str, bytes]:
+    from support.pretrained import small_folder
+
+    return small_folder(chat=True)
+
+
+def _model(data: bytes) -> None:
+    """A model's texts, with other values or cut, opened as commands open them."""
+    from bootstrap.training import model as models
+    from bootstrap.training.asked import how_asked
+
+    sound = _folder()
+    texts = {name: json.loads(sound[name]) for name in TEXTS}
+    files = {**sound, **{name: json.dumps(value).encode() for name, value in claimed(texts, data[:12]).items()}}
+    if len(data) > 12:
+        name = TEXTS[data[12] % len(TEXTS)]
+        files[name] = data[13:]
+    check_folder(files)
+    models.load(files)
+    how_asked(files)
+
+
 def _licence(data: bytes) -> None:
     licence_named(data)
 
@@ -289,6 +315,7 @@ READERS = {
     "tar": Reader(_tar, _some_tar),
     "table": Reader(_table, lambda: _files(".parquet")),
     "gguf": Reader(_gguf, _some_gguf),
+    "model": Reader(_model, lambda: [b"", bytes(3), bytes(range(12)), bytes(13) + _folder()["config.json"]], True),
     "licence": Reader(_licence, lambda: [b'{"source": {"type": "hub", "name": "a/b"}, "licence": "mit"}']),
     "receipt": Reader(_receipt, _some_receipt),
 }

@@ -457,7 +457,9 @@ def _updates(*, is_base: bool) -> list[UpdateRow]:
 def _model_files(weights: bytes, *, name: str, number: int) -> dict[str, bytes]:
     texts = {
         "config.json": json.dumps({"model_type": "smollm3", "vocab_size": 12}),
-        "tokenizer.json": json.dumps({"version": "1.0"}),
+        "tokenizer.json": json.dumps(
+            {"version": "1.0", "model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}
+        ),
         "tokenizer_config.json": json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}),
         "generation_config.json": json.dumps({"eos_token_id": 1}),
         "README.md": f"# {name} gen-{number}\n",

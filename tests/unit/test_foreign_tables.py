@@ -108,6 +108,22 @@ def info(*shape: int, kind: int = 0, offset: int = 0) -> bytes:
         (gguf_of(num_fields=1, fields=field(9, struct.pack("<IQIQ", 9, 1, 9, 1))), "of the type 9"),
         (gguf_of(num_fields=1, fields=field(99, b"")), "of the type 99"),
         (gguf_of(num_fields=1, fields=field(4, struct.pack("<I", 10**9), b"llama.block_count")), "1000000000 layers"),
+        *(
+            (gguf_of(num_fields=1, fields=field(kind, value, b"llama.block_count")), told)
+            for kind, value, told in (
+                (2, struct.pack("<H", 60000), "60000 layers"),
+                (1, struct.pack("<b", -1), r"block_count' is -1, where a number up to"),
+                (10, struct.pack("<Q", 2**63), r"block_count' is 9223372036854775808, where"),
+                (6, struct.pack("<f", 1e9), r"block_count' is of the type 6, where a whole number is needed"),
+                (8, text(b"9" * 9), "of the type 8, where"),
+                (9, struct.pack("<IQHH", 2, 2, 0, 60000), "60000 layers"),
+                (9, struct.pack("<IQf", 6, 1, 1.0), "of the type 6, where"),
+            )
+        ),
+        (
+            gguf_of(tensors=1, infos=info(8), num_fields=1, fields=field(2, struct.pack("<H", 9), b"a.vocab_size")),
+            "it claims 9 as vocab_size, and no tensor has a dimension above 8",
+        ),
         (gguf_of(tensors=1, infos=info(2**62, 2**62)), "a tensor of"),
         (gguf_of(tensors=1, infos=info(8, offset=2**50)), "offset"),
         (gguf_of(tensors=1, infos=info(8, kind=77)), "of the type 77"),

@@ -289,17 +289,17 @@ def with_setting(name, value):
 @pytest.mark.parametrize(
     ("name", "change", "expected"),
     [
-        ("model.safetensors", lambda data: data[: len(data) // 2], "cannot be read: SafetensorError"),
-        ("model.safetensors", lambda data: b"", "cannot be read: SafetensorError"),
-        ("tokenizer.json", lambda data: data[:-20], "tokenizer.json is no JSON object"),
-        ("tokenizer.json", lambda data: b'{"model": {"type": "Sorcery"}}', "tokenizer.json of"),
+        ("model.safetensors", lambda data: data[: len(data) // 2], "model.safetensors cannot be read"),
+        ("model.safetensors", lambda data: b"", "model.safetensors cannot be read"),
+        ("tokenizer.json", lambda data: data[:-20], "tokenizer.json is not valid JSON"),
+        ("tokenizer.json", lambda data: b'{"model": {"type": "Sorcery"}}', "tokenizer.json holds no vocabulary"),
         ("tokenizer_config.json", lambda data: b"[]", "tokenizer_config.json is no JSON object"),
-        ("config.json", lambda data: 100_000 * b"[", "config.json is no JSON object"),
-        ("config.json", lambda data: data.replace(b'"llama"', b'"sorcery"'), "config.json of"),
-        ("config.json", lambda data: data.replace(b'"hidden_size": 32', b'"hidden_size": -1'), "makes no model here"),
+        ("config.json", lambda data: 100_000 * b"[", "config.json is not valid JSON"),
+        ("config.json", lambda data: data.replace(b'"llama"', b'"sorcery"'), "config.json makes no model here"),
+        ("config.json", lambda data: data.replace(b'"hidden_size": 32', b'"hidden_size": -1'), "has -1 as hidden_size"),
         ("config.json", lambda data: data.replace(b'"hidden_size": 32', b'"hidden_size": 64'), "cannot be opened"),
         *(
-            ("config.json", with_setting(name, value), "config.json of")
+            ("config.json", with_setting(name, value), "config.json ")
             for name, value in {
                 "dtype": "float99",
                 "hidden_act": "sorcery",

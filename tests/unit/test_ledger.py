@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.store_doubles import ANNOTATIONS, toy_generation
 
-from bootstrap.canonical import canonical_json
+from bootstrap.canonical import canonical_json, digest_of
 from bootstrap.errors import AccountingMismatch, StoreCorrupt, StoreError
 from bootstrap.ledger_records import Accounting
 from bootstrap.store.ledger import Entry, Ledger, check_accounting
@@ -103,6 +103,19 @@ def test_a_record_of_a_later_version_is_not_called_corrupt(ledger: Ledger):
     ) as caught:
         ledger.read()
     assert not isinstance(caught.value, StoreCorrupt) and "restore" not in str(caught.value)
+
+
+def test_of_hundreds_of_problems_of_a_record_the_first_are_told_and_the_others_counted(ledger: Ledger):
+    path = ledger.path(2)
+    record = json.loads(path.read_bytes())
+    record["payload"] |= {f"key {number} {'x' * 100}": number for number in range(300)}
+    record["hash"] = digest_of({"payload": record["payload"], "previous": record["previous"]})
+    rewrite(path, canonical_json(record))
+    with pytest.raises(
+        StoreCorrupt, match=r"000002\.json is corrupt: .*key 0 .*; and 297 more problems; restore"
+    ) as told:
+        ledger.read()
+    assert len(str(told.value)) < 1000 and "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, -1])

@@ -464,7 +464,7 @@ def test_a_hub_id_in_place_of_a_folder_gets_the_command_that_fetches_it(recipe_p
     [
         ("tokenizer.json", "{}", "holds no vocabulary (model.vocab)"),
         ("tokenizer.json", '{"model": {"vocab": 3}}', "holds no vocabulary"),
-        ("tokenizer.json", '{"model": {"vocab": {}}, "added_tokens": ["x"]}', "holds no vocabulary"),
+        ("tokenizer.json", '{"model": {"vocab": {}}, "added_tokens": ["x"]}', "has a list as added_tokens"),
         ("tokenizer.json", "[", "is not valid JSON"),
         ("tokenizer.json", '{"model": {"vocab": {}}}', "holds no vocabulary"),
         ("tokenizer.json", '{"model": {"vocab": {"a": "x"}}}', "holds no vocabulary"),

@@ -23,7 +23,7 @@ def shown(files: dict[str, str] | None) -> ShownPrompts:
     """How prompts are shown by a generation with these files beside its weights; None where it keeps none."""
     if files is None:
         return shown_by(SimpleNamespace(), SimpleNamespace(artifacts={}))
-    held: Any = SimpleNamespace(files=files, read=lambda name: files[name].encode())
+    held: Any = SimpleNamespace(model=lambda wanted: {name: files[name].encode() for name in filter(wanted, files)})
     return shown_by(SimpleNamespace(artifact=lambda ref: held), SimpleNamespace(artifacts={"weights": "w"}))
 
 
