@@ -54,6 +54,7 @@ CHANGED = 0.02
 """Share of stored verdicts that may be others: of a program at its limit of time, as few as these."""
 LEAST_CHANGED = 3
 """Stored verdicts that are others, below which nothing is concluded from them."""
+MEND = "Mend what the verifier depends on (its server, its code, its machine), then run the same command again"
 JUDGED = ("step", "evaluate", "diagnostics")
 """Kinds of artifacts that hold verdicts."""
 
@@ -84,13 +85,7 @@ def probe_again(context: Context, plan: Plan, judged: Iterable[Artifact], *, met
             # It asks generations of the lineage, and none is bound: it has judged nothing.
             continue
         seed = derive_seed(recipe.seed, "commit probe", plan.number)
-        with meter.clock("score"):
-            fault, probed = _probe(settings, verifier, task, seed=seed)
-        meter.note("num_probed", probed)
-        # Beside the generation's own work, whose counts are those of its answers.
-        for flops in context.models.take_compute().flops.values():
-            meter.note("num_probe_flops", flops)
-        if fault:
+        if fault := _fault(context, settings, verifier, task, seed=seed, meter=meter):
             raise _drift(context, plan, settings, verifier, f"fails the probe before its commit: {fault}")
     for artifact in judged:
         for settings, verifier, changed, judged_again in changed_verdicts(context, plan, artifact):
@@ -104,6 +99,32 @@ def probe_again(context: Context, plan: Plan, judged: Iterable[Artifact], *, met
                 )
 
 
+def probe_finally(context: Context, *, meter: Meter) -> None:
+    """Probe the verifier that has judged the final comparison. Raises VerifierDrift, after forgetting its replies."""
+    settings, verifier = context.recipe.eval_verifier, context.eval_verifier
+    seed = derive_seed(context.recipe.seed, "final probe")
+    if fault := _fault(context, settings, verifier, context.task, seed=seed, meter=meter):
+        if tolerated(settings):
+            context.store.forget(REPLIES)
+        raise VerifierDrift(
+            f"verifier {verifier.name} {verifier.version} has judged the final comparison and fails the probe after "
+            f"it: {fault}. The comparison is not kept; every generation is. {MEND}: it compares anew"
+        )
+
+
+def _fault(
+    context: Context, settings: VerifierSettings, verifier: Verifier, task: Task, *, seed: int, meter: Meter
+) -> str:
+    """Probe one verifier, and return what it misjudged, empty for nothing or what is tolerated."""
+    with meter.clock("score"):
+        fault, probed = _probe(settings, verifier, task, seed=seed)
+    meter.note("num_probed", probed)
+    # Beside the generation's own work, whose counts are those of its answers.
+    for flops in context.models.take_compute().flops.values():
+        meter.note("num_probe_flops", flops)
+    return fault
+
+
 def _drift(context: Context, plan: Plan, settings: VerifierSettings, verifier: Verifier, finding: str) -> VerifierDrift:
     """Throw away the verdicts of the generation in progress, with a judge's replies, and return the error."""
     store = context.store
@@ -113,8 +134,7 @@ def _drift(context: Context, plan: Plan, settings: VerifierSettings, verifier: V
         store.forget(REPLIES)
     return VerifierDrift(
         f"verifier {verifier.name} {verifier.version} has judged generation {plan.number} and {finding}. The "
-        "generation is not committed, and its verdicts are thrown away. Mend what the verifier depends on (its server, "
-        f"its code, its machine), then run the same command again: it grows generation {plan.number} anew"
+        f"generation is not committed, and its verdicts are thrown away. {MEND}: it grows generation {plan.number} anew"
     )
 
 
