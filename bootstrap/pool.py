@@ -260,8 +260,10 @@ class Pool(ABC):
 
     def training_state(self) -> tuple[Checkpoint, bytes]:
         """Return weights and optimizer state of the first worker, once all hold the same weights."""
-        fingerprints = self.broadcast("fingerprint")
-        checkpoint, state = self.wait([self.start(0, "export"), self.start(0, "optimizer_state")], what="checkpoint")
+        # The other workers vouch for what the first one exports, so it hashes its own weights only where it is alone.
+        vouching = [self.start(w, "fingerprint") for w in range(min(1, self.size - 1), self.size)]
+        exported = [self.start(0, "export"), self.start(0, "optimizer_state")]
+        *fingerprints, checkpoint, state = self.wait([*vouching, *exported], what="checkpoint")
         self.holding = self._one([*fingerprints, checkpoint.fingerprint])
         return checkpoint, state
 

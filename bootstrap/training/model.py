@@ -5,7 +5,8 @@ A folder travels as a mapping from file name to content, so a worker on another 
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, cast
 
 import safetensors.torch
@@ -29,7 +30,7 @@ from bootstrap.compute import ModelShape
 from bootstrap.config.base_model import SPECIAL_TOKENS, ScratchModel, scratch_vocabulary
 from bootstrap.errors import RecipeError
 from bootstrap.records import Checkpoint
-from bootstrap.store.fingerprint import MODEL_WEIGHTS, fingerprint_safetensors
+from bootstrap.store.fingerprint import MODEL_WEIGHTS, fingerprint_safetensors, fingerprint_tensors, tensors_of
 from bootstrap.store.pretrained import IMPORT
 from bootstrap.training.chat import taught_end
 from bootstrap.training.choices import PROMPTING
@@ -265,9 +266,30 @@ def _load_tokenizer(files: Mapping[str, bytes], *, rows: int) -> PreTrainedToken
 
 def weights_bytes(model: PreTrainedModel) -> bytes:
     """Return the weights as safetensors, without tied copies."""
+    return safetensors.torch.save(dict(_weights(model)), metadata={"format": "pt"})
+
+
+def fingerprint(model: PreTrainedModel) -> str:
+    """Return the fingerprint of `weights_bytes` without making them: the tensors are hashed where they are."""
+    return fingerprint_tensors(
+        # Flat first: a number without dimensions cannot be read as bytes.
+        (name, _dtype_name(tensor.dtype), list(tensor.shape), memoryview(tensor.view(-1).view(torch.uint8).numpy()))
+        for name, tensor in _weights(model)
+    )
+
+
+def _weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
+    """Yield the weights by name, in order, without tied copies; on a CPU they share the model's memory."""
     tied = tied_weights(model)
-    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items() if k not in tied}
-    return safetensors.torch.save(state, metadata={"format": "pt"})
+    for name, tensor in sorted(model.state_dict().items()):
+        if name not in tied:
+            yield name, tensor.detach().cpu().contiguous()
+
+
+@cache
+def _dtype_name(dtype: torch.dtype) -> str:
+    """Return a type's name in safetensors files."""
+    return tensors_of(safetensors.torch.save({"": torch.empty(0, dtype=dtype)}))[""][0]
 
 
 def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, passed_on: Mapping[str, bytes]) -> Checkpoint:
