@@ -12,6 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from memory import SHAPES, config_of
@@ -32,7 +33,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config_of(given.shape)), dtype=torch.float32)
+    config = AutoConfig.for_model(**cast("dict[str, Any]", config_of(given.shape)))
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     size = sum(parameter.nbytes for parameter in model.parameters())
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     found = set[str]()

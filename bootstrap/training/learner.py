@@ -158,7 +158,7 @@ class Learner:
             rl = (policy.loss + held) / batch.normalizers.rl
             ce = cross_entropy(logprobs_N, micro.ce_weights_N) / batch.normalizers.ce
             kl = self._kl(examples, micro, logits_NV, batch) / batch.normalizers.kl
-            loss, values_N = rl + ce + kl, None
+            loss, values_N = rl + ce + kl, hidden_ND.new_zeros(0)
             if self.critic is not None:
                 mine_N = micro.is_valued_N
                 values_N = self.critic(hidden_ND[mine_N])
@@ -169,7 +169,7 @@ class Learner:
                 loss = loss + value
             loss.backward()
             hidden_square += _square(hidden_ND)
-            value_square += _square(values_N) if values_N is not None else 0.0
+            value_square += _square(values_N)
             for name, value in (("rl", rl), ("ce", ce), ("kl", kl)):
                 totals[name] += float(value.detach())
             ratio_max = max(ratio_max, float(policy.ratio_max))

@@ -273,7 +273,7 @@ def fingerprint(model: PreTrainedModel) -> str:
     """Return the fingerprint of `weights_bytes` without making them: the tensors are hashed where they are."""
     return fingerprint_tensors(
         # Flat first: a number without dimensions cannot be read as bytes.
-        (name, _dtype_name(tensor.dtype), list(tensor.shape), memoryview(tensor.view(-1).view(torch.uint8).numpy()))
+        (name, _dtype_name(tensor.dtype), list(tensor.shape), tensor.view(-1).view(torch.uint8).numpy().data)
         for name, tensor in _weights(model)
     )
 
