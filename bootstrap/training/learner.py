@@ -159,9 +159,9 @@ class Learner:
             ce = cross_entropy(logprobs_N, micro.ce_weights_N) / batch.normalizers.ce
             kl = self._kl(examples, micro, logits_NV, batch) / batch.normalizers.kl
             loss, values_N = rl + ce + kl, hidden_ND.new_zeros(0)
-            if self.critic is not None:
+            if (critic := self.critic) is not None:
                 mine_N = micro.is_valued_N
-                values_N = self.critic(hidden_ND[mine_N])
+                values_N = critic(hidden_ND[mine_N])
                 values_N.retain_grad()
                 value = value_loss(values_N, micro.values_N[mine_N], micro.returns_N[mine_N], clip=batch.value_clip)
                 value = value / batch.normalizers.value
