@@ -86,6 +86,12 @@ class UpdateMetrics:
     """The critic's; 0 without one."""
     grad_norm: float
     """Global L2 norm before clipping, without the critic."""
+    critic_grad_norm: float = 0.0
+    """The critic's, clipped apart; 0 without one."""
+    hidden_grad_norm: float = 0.0
+    """L2 norm of the loss's gradient at the policy's last hidden states, from which `grad_norm` is computed."""
+    value_grad_norm: float = 0.0
+    """The same at the critic's values; 0 without one."""
     ratio_max: float
     """Largest importance ratio among `rl` tokens; 1 without any."""
     clip_fraction: float

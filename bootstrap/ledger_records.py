@@ -452,6 +452,8 @@ class Annotations(Record):
     environment: dict[str, str] = Field(default_factory=dict)
     """The workers' precision, and where known the Ray submission id, git commit and source digest."""
     checks: dict[str, float] = Field(default_factory=dict)
-    """What was watched: largest `grad_norm_ratio` and `loss_ratio` to a running median, largest `logprob_difference`
-    between sampling and training, `accuracy_jump`; `num_redone` parts of steps, `num_probed` answers of the probe
-    before the commit, FLOPs of what was done for watching alone. Empty in old records."""
+    """What was watched: largest ratio to a running median of gradients' norms and gains and of losses
+    (`grad_norm_ratio`, `grad_gain_ratio`, `loss_ratio`, with a critic `critic_grad_norm_ratio` and
+    `critic_grad_gain_ratio`), largest `critic_grad_norm`, largest `logprob_difference` between sampling and training,
+    `accuracy_jump`; `num_redone` parts of steps, `num_probed` answers of the probe before the commit, FLOPs of what was
+    done for watching alone. Empty in old records."""

@@ -327,9 +327,11 @@ class Pool(ABC):
 
     def training_state(self) -> tuple[Checkpoint, bytes]:
         """Return the weights, once all workers hold the same, and the optimizer's state, of which each has a share."""
-        fingerprints = self.broadcast("fingerprint")
+        # The other workers vouch for what the first one exports, so it hashes its own weights only where it is alone.
+        vouching = [self.start(w, "fingerprint") for w in range(min(1, self.size - 1), self.size)]
         owned = [self.start(worker, "optimizer_state") for worker in range(self.size)]
-        checkpoint, *states = self.wait([self.start(0, "export"), *owned], what="checkpoint")
+        found = self.wait([*vouching, self.start(0, "export"), *owned], what="checkpoint")
+        fingerprints, checkpoint, states = found[: -self.size - 1], found[-self.size - 1], found[-self.size :]
         self.holding = self._one([*fingerprints, checkpoint.fingerprint])
         return checkpoint, joined([(f"worker {worker}", state) for worker, state in enumerate(states)])
 

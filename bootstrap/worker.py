@@ -23,7 +23,7 @@ from bootstrap.model_process import ModelProcess
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.rollouts.engine import TransformersEngine
 from bootstrap.room import ModelRoom, enough_memory, work_of
-from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model, fingerprint_safetensors
+from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model
 from bootstrap.training import chat, lora, packing, precision, speed
 from bootstrap.training import model as models
 from bootstrap.training.data_text import prompt_encoder
@@ -199,9 +199,7 @@ class Worker(ModelProcess):
         """Return the fingerprint of the weights, computed once after they were loaded or trained."""
         if self._fingerprint is None:
             whole = self.base is None
-            self._fingerprint = (
-                fingerprint_safetensors(models.weights_bytes(self.model)) if whole else self.export().fingerprint
-            )
+            self._fingerprint = models.fingerprint(self.model) if whole else self.export().fingerprint
         return self._fingerprint
 
     def changed(self, fingerprint: str) -> str:
@@ -404,8 +402,11 @@ class Worker(ModelProcess):
     def export(self) -> Checkpoint:
         """Return the weights as the files of a Hugging Face folder, or for an adapter of a peft folder."""
         if self.base is not None:
-            return lora.export(self.model, base=self.base, passed_on=self.passed_on)
-        return models.export(self.model, self.tokenizer, passed_on=self.passed_on)
+            exported = lora.export(self.model, base=self.base, passed_on=self.passed_on)
+        else:
+            exported = models.export(self.model, self.tokenizer, passed_on=self.passed_on)
+        self._fingerprint = exported.fingerprint
+        return exported
 
     @enough_memory("the optimizer's state as a file")
     def optimizer_state(self) -> bytes:

@@ -112,7 +112,8 @@ DEFAULT_GUARDS = (
 answer is mastered."""
 
 LATER_GUARDS = (
-    # A verdict is a function of the answer, so stored answers keep theirs; 0.02 is a few of those judged again.
+    # A verdict is a function of the answer, so stored answers keep theirs; 0.02 is a few of those judged again. A
+    # verifier that may err is asked first how often it does (`stages/probe.py`).
     Guard(metric=DiagnosticMetric.ACCURACY_JUMP, min=-0.02, max=0.02),
 )
 """Warnings that every recipe with guards has beside its own list, unless that names the metric; lineages that lack them

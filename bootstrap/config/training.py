@@ -44,7 +44,9 @@ class UpdateBounds(Settings):
     """
 
     grad_norm: float | None = Field(default=1000.0, gt=1)
-    """Largest ratio of the gradient's norm, before clipping, to its running median in the step (at least 1)."""
+    """Largest ratio of the gradient's norm, before clipping, to its running median in the step (at least 1), and of its
+    gain to the gain's: the norm over that of the gradient at the last hidden states, from which it is computed. The
+    critic's gradient, at its values, is watched apart."""
     loss: float | None = Field(default=100.0, gt=1)
     """The same of each loss: policy gradient, cross-entropy, divergence, the critic's."""
     logprobs: float | None = Field(default=2.0, gt=0)

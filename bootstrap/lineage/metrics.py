@@ -64,7 +64,7 @@ def of_generation(entry: Entry, *, at: int, models: Mapping[int, str]) -> list[M
 
 
 def of_costs(entry: Entry, *, at: int) -> list[MetricPoint]:
-    """Return the points of a generation's costs. `at`: as of `of_generation`."""
+    """Return the points of what a generation cost and what was watched. `at`: as of `of_generation`."""
     return _points(_costs(entry), at=at)
 
 
@@ -189,6 +189,7 @@ def _accuracy(prefix: str, row: LevelReport) -> dict[str, float | None]:
 def _costs(entry: Entry) -> dict[str, float | None]:
     compute, measured = entry.generation.compute, entry.annotations
     return {
+        **{f"check/{name}": value for name, value in measured.checks.items() if math.isfinite(value)},
         **{f"cost/flops/{mlflow_key(phase)}": value for phase, value in compute.flops.items()},
         **{f"cost/tokens/{mlflow_key(phase)}": value for phase, value in compute.tokens.items()},
         **{f"cost/seconds/{mlflow_key(stage)}": value for stage, value in measured.seconds.items()},

@@ -1,7 +1,8 @@
 """Sampling and training compared on the rollouts of a round, before its first update, while they have the same weights.
 
-The learner compares the rollouts that the update trains on, which costs nothing. Of the others, those of groups without
-a difference for the most part, training's model reads a share; its work is beside the generation's own counts.
+The learner compares the rollouts that the update trains on, and the algorithm those that it recomputes, which costs
+nothing. Of the others, those of groups without a difference for the most part, training's model reads a share; its work
+is beside the generation's own counts.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from bootstrap.stages.trainer import Round, Trainer
 from bootstrap.training.bounds import UpdateWatch, largest_difference
 
 SHARE = 0.125
-"""Of the rollouts that the first update leaves out."""
+"""Of the rollouts that nothing else compares."""
 
 
 def compare_samplers(
@@ -23,8 +24,8 @@ def compare_samplers(
 ) -> None:
     """Compare the log-probabilities of a round's rollouts. Raises UpdateFault by `watch`."""
     update = number * trainer.updates_per_round
-    trained = {example.source for example in drawn.batches[0].examples if example.advantages}
-    others = [rollout for rollout in rollouts if rollout.tokens and rollout.id not in trained]
+    known = drawn.recomputed | {example.source for example in drawn.batches[0].examples if example.advantages}
+    others = [rollout for rollout in rollouts if rollout.tokens and rollout.id not in known]
     read = generator(trainer.seed("compared", number)).sample(others, ceil(SHARE * len(others)))
     examples = [
         Example(

@@ -18,7 +18,7 @@ from bootstrap.evaluation import diagnostics as metrics
 from bootstrap.evaluation.guards import findings
 from bootstrap.evaluation.report import OutcomeRow, outcomes
 from bootstrap.ids import Asking, HeldoutId
-from bootstrap.ledger_records import Diagnostics
+from bootstrap.ledger_records import DiagnosticMetric, Diagnostics
 from bootstrap.records import Checkpoint, Event, Example, Rollout, Use, Verdict
 from bootstrap.scoring.given import given_answer
 from bootstrap.scoring.verifier import score
@@ -29,6 +29,7 @@ from bootstrap.stages.generate import count_asked, generate, judge, requests, sa
 from bootstrap.stages.heldout import eval_verifier_version, judge_again
 from bootstrap.stages.judged_again import accuracy_jump
 from bootstrap.stages.once import once
+from bootstrap.stages.probe import explains_jump
 from bootstrap.stages.shown import shown_by
 from bootstrap.stages.step import StepResult
 from bootstrap.stages.tables import Tables
@@ -78,11 +79,23 @@ def diagnose(
 
     artifact = once(context, "diagnostics", inputs, measure, meter=meter)
     diagnostics = Diagnostics.model_validate(artifact.json("diagnostics.json"))
-    jump = accuracy_jump(context, entries, plan)
-    if jump is not None:
-        meter.note("accuracy_jump", abs(jump))
-    broken = findings(diagnostics, recipe.all_guards, accuracy_jump=jump)
+    broken = findings(diagnostics, recipe.all_guards, accuracy_jump=_jump(context, entries, plan, meter))
     return diagnostics.model_copy(update={"findings": broken}), artifact
+
+
+def _jump(context: Context, entries: Sequence[Entry], plan: Plan, meter: Meter) -> float | None:
+    """Return `accuracy_jump` where a guard watches it, None for one that the default bound takes for the verifier's."""
+    guards, watched = context.recipe.all_guards, DiagnosticMetric.ACCURACY_JUMP
+    if not any(guard.metric is watched for guard in guards):
+        return None
+    jump = accuracy_jump(context, entries, plan)
+    if jump is None:
+        return None
+    meter.note("accuracy_jump", abs(jump))
+    by_default = not any(guard.metric is watched for guard in context.recipe.guards)
+    if by_default and findings(Diagnostics(), guards, accuracy_jump=jump):
+        return None if explains_jump(context, jump, plan.number, meter=meter) else jump
+    return jump
 
 
 @dataclass

@@ -21,6 +21,7 @@ from bootstrap.records import Event, Prompt
 from bootstrap.stages.context import Context, Meter
 from bootstrap.stages.evaluate import SEED
 from bootstrap.stages.generate import generate, judge, requests, sampling
+from bootstrap.stages.probe import probe_finally
 from bootstrap.stages.weights import provide_base, weights_of
 from bootstrap.store.finals import FILE, KIND
 from bootstrap.store.ledger import Entry
@@ -30,7 +31,7 @@ from bootstrap.store.tables import to_parquet
 def compare_finally(context: Context, entries: Sequence[Entry]) -> FinalComparison | None:
     """Return the comparison of a finished lineage, made now unless it is in the store; None without a final set.
 
-    Raises VerifierError when too many answers cannot be judged.
+    Raises VerifierError when too many answers cannot be judged, VerifierDrift when what judged them fails its probe.
     """
     by_level = _final_prompts(context, entries)
     if not by_level:
@@ -49,6 +50,7 @@ def compare_finally(context: Context, entries: Sequence[Entry]) -> FinalComparis
         for ours, theirs in zip(best, base, strict=True)
         if ours.correct is not None and theirs.correct is not None
     ]
+    probe_finally(context, meter=meter)
     gained, lost = pairs.count((True, False)), pairs.count((False, True))
     report = FinalComparison(
         record=entries[-1].hash,

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from bootstrap.config.answers import VerifierSettings
 from bootstrap.config.models import roles
 from bootstrap.errors import VerifierDrift
+from bootstrap.evaluation.intervals import wilson
 from bootstrap.prompts.task import Task
 from bootstrap.records import Status
 from bootstrap.scoring.conformance import hostile
@@ -54,6 +55,7 @@ CHANGED = 0.02
 """Share of stored verdicts that may be others: of a program at its limit of time, as few as these."""
 LEAST_CHANGED = 3
 """Stored verdicts that are others, below which nothing is concluded from them."""
+MEND = "Mend what the verifier depends on (its server, its code, its machine), then run the same command again"
 JUDGED = ("step", "evaluate", "diagnostics")
 """Kinds of artifacts that hold verdicts."""
 
@@ -84,13 +86,7 @@ def probe_again(context: Context, plan: Plan, judged: Iterable[Artifact], *, met
             # It asks generations of the lineage, and none is bound: it has judged nothing.
             continue
         seed = derive_seed(recipe.seed, "commit probe", plan.number)
-        with meter.clock("score"):
-            fault, probed = _probe(settings, verifier, task, seed=seed)
-        meter.note("num_probed", probed)
-        # Beside the generation's own work, whose counts are those of its answers.
-        for flops in context.models.take_compute().flops.values():
-            meter.note("num_probe_flops", flops)
-        if fault:
+        if fault := _fault(context, settings, verifier, task, seed=seed, meter=meter):
             raise _drift(context, plan, settings, verifier, f"fails the probe before its commit: {fault}")
     for artifact in judged:
         for settings, verifier, changed, judged_again in changed_verdicts(context, plan, artifact):
@@ -104,6 +100,30 @@ def probe_again(context: Context, plan: Plan, judged: Iterable[Artifact], *, met
                 )
 
 
+def probe_finally(context: Context, *, meter: Meter) -> None:
+    """Probe the verifier that has judged the final comparison. Raises VerifierDrift, after forgetting its replies."""
+    settings, verifier = context.recipe.eval_verifier, context.eval_verifier
+    seed = derive_seed(context.recipe.seed, "final probe")
+    if fault := _fault(context, settings, verifier, context.task, seed=seed, meter=meter):
+        if tolerated(settings):
+            context.store.forget(REPLIES)
+        raise VerifierDrift(
+            f"verifier {verifier.name} {verifier.version} has judged the final comparison and fails the probe after "
+            f"it: {fault}. The comparison is not kept; every generation is. {MEND}: it compares anew"
+        )
+
+
+def _fault(
+    context: Context, settings: VerifierSettings, verifier: Verifier, task: Task, *, seed: int, meter: Meter
+) -> str:
+    """Probe one verifier, and return what it misjudged, empty for nothing or what is tolerated."""
+    with meter.clock("score"):
+        fault, probed = _probe(settings, verifier, task, seed=seed)
+    meter.note("num_probed", probed)
+    _note_flops(context, meter)
+    return fault
+
+
 def _drift(context: Context, plan: Plan, settings: VerifierSettings, verifier: Verifier, finding: str) -> VerifierDrift:
     """Throw away the verdicts of the generation in progress, with a judge's replies, and return the error."""
     store = context.store
@@ -113,18 +133,14 @@ def _drift(context: Context, plan: Plan, settings: VerifierSettings, verifier: V
         store.forget(REPLIES)
     return VerifierDrift(
         f"verifier {verifier.name} {verifier.version} has judged generation {plan.number} and {finding}. The "
-        "generation is not committed, and its verdicts are thrown away. Mend what the verifier depends on (its server, "
-        f"its code, its machine), then run the same command again: it grows generation {plan.number} anew"
+        f"generation is not committed, and its verdicts are thrown away. {MEND}: it grows generation {plan.number} anew"
     )
 
 
 def _probe(settings: VerifierSettings, verifier: Verifier, task: Task, *, seed: int) -> tuple[str, int]:
     """Return what a verifier misjudged, empty for nothing or what is tolerated, and the number of answers."""
     misjudged, wrong, probed, num_wrong = list[str](), list[str](), 0, 0
-    for part in task.parts if task.settings.part_names is not None else ("",):
-        one = part_of(verifier, part)
-        if one.judges in ("form", "nothing"):
-            continue
+    for part, one in _parts(verifier, task):
         trials = list(_trials(_cases(task, part, seed=seed)))
         found = list(zip(trials, _judged(one, trials), strict=True))
         probed += len(trials)
@@ -136,6 +152,40 @@ def _probe(settings: VerifierSettings, verifier: Verifier, task: Task, *, seed: 
     if len(misjudged) > tolerated(settings) * probed:
         return f"{misjudged[0]} ({len(misjudged)} of {probed} answers are misjudged)", probed
     return "", probed
+
+
+def explains_jump(context: Context, jump: float, number: int, *, meter: Meter) -> bool:
+    """Whether the eval verifier errs about as often as the accuracy of stored answers has moved by `jump`.
+
+    Asked is one that may err, on answers drawn for generation `number`: how many wrong ones pass for a rise, right ones
+    fail for a fall. The score interval of that share has to reach the jump.
+    """
+    settings, verifier = context.recipe.eval_verifier, context.eval_verifier
+    if not tolerated(settings):
+        return False
+    kind, error = ("wrong", Status.PASS) if jump > 0 else ("right", Status.FAIL)
+    seed, erred, asked = derive_seed(context.recipe.seed, "accuracy jump", number), 0, 0
+    with meter.clock("score"):
+        for part, one in _parts(verifier, context.task):
+            trials = [trial for trial in _trials(_cases(context.task, part, seed=seed)) if trial.kind == kind]
+            erred += sum(judgement.status is error for judgement in _judged(one, trials))
+            asked += len(trials)
+    _note_flops(context, meter)
+    return asked > 0 and abs(jump) <= wilson(erred, total=asked).high
+
+
+def _parts(verifier: Verifier, task: Task) -> Iterator[tuple[str, Verifier]]:
+    """Yield a task's parts that a verifier judges rightly or wrongly, each with its own verifier."""
+    for part in task.parts if task.settings.part_names is not None else ("",):
+        one = part_of(verifier, part)
+        if one.judges not in ("form", "nothing"):
+            yield part, one
+
+
+def _note_flops(context: Context, meter: Meter) -> None:
+    """Note the probe's work beside the generation's own, whose counts are those of its answers."""
+    for flops in context.models.take_compute().flops.values():
+        meter.note("num_probe_flops", flops)
 
 
 def tolerated(settings: VerifierSettings) -> float:

@@ -178,6 +178,7 @@ class RlTrainer(Trainer[RlStep]):
             length=sum(len(r.tokens) for r in rollouts) / len(rollouts) if rollouts else None,
             mismatch=_mismatch(rollouts, token_scores) if step.algorithm.recomputes_logprobs else None,
             logprob_difference=largest_difference(rollouts, token_scores),
+            recomputed=frozenset(token_scores),
             common_fault=common_fault(verdicts),
         )
 

@@ -39,6 +39,8 @@ UPDATES_IN_FLIGHT = 3
 """Updates that the workers have been handed at most, so that the driver prepares batches while they compute."""
 OPTIMIZER_STATE = "optimizer.safetensors"
 MODEL_FOLDER = "model/"
+WATCHED = "watched.json"
+"""The numbers of a part's updates that later ones are compared with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +171,7 @@ def _run_parts(trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoi
     """Return the step's tables, its work and its last weights. Raises UpdateFault."""
     context, step, store = trainer.context, trainer.step, trainer.context.store
     tables, counts = _prepare(trainer, inputs, start=start)
+    watch = UpdateWatch(context.training.bounds)
     parts, first, state = range(-(-step.num_rounds // step.checkpoint_every)), 0, None
     for part in parts:
         if (done := store.find_work("part", _key(trainer, inputs, part))) is None:
@@ -176,12 +179,11 @@ def _run_parts(trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoi
         first = part + 1
         tables.extend(Tables.read(done))
         counts.add(done.json(METER_FILE))
+        watch.resume(done.json(WATCHED))
     if first:
         state = store.find_work("state", _key(trainer, inputs, first - 1))
         assert state is not None, "a part's state is stored before the part"
     trainer.resume(tables)
-    watch = UpdateWatch(context.training.bounds)
-    watch.resume(tables.updates)
     faults = {""}
     checkpoint = _restore(trainer, start, state)
     for part in parts[first:]:
@@ -194,7 +196,7 @@ def _run_parts(trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoi
             checkpoint, optimizer = context.learners.training_state()
             key = _key(trainer, inputs, part)
             new = store.put_work("state", key, {**in_folder(checkpoint.files), OPTIMIZER_STATE: optimizer})
-            store.put_work("part", key, _files(rows, spent))
+            store.put_work("part", key, {**_files(rows, spent), WATCHED: json.dumps(watch.added()).encode()})
             if state is not None:
                 store.remove_work(state)
             state = new

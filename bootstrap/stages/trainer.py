@@ -28,6 +28,8 @@ class Round:
     mismatch: float | None = None
     logprob_difference: float = 0.0
     """Largest mean over a rollout's tokens, where log-probabilities were recomputed; 0 elsewhere."""
+    recomputed: frozenset[str] = frozenset()
+    """Ids of these rollouts."""
     common_fault: str = ""
     """The one reason for which all answers failed, if it is more than being wrong."""
 

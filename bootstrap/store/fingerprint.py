@@ -9,7 +9,7 @@ with the fingerprint of its base weights. Its fingerprint is SHA-256 over all th
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bootstrap.canonical import canonical_json, digest_of, sha256, sha256_of
@@ -74,9 +74,17 @@ def fingerprint_safetensors(data: bytes) -> str:
     Raises StoreCorrupt if the header cannot be read, a tensor's shape does not fit its bytes, or the tensors do not
     cover the file's body exactly.
     """
+    return fingerprint_tensors((name, *tensor) for name, tensor in sorted(tensors_of(data).items()))
+
+
+def fingerprint_tensors(tensors: Iterable[tuple[str, str, list[int], memoryview]]) -> str:
+    """Return the fingerprint of tensors (name, dtype, shape, bytes), given in order of their names.
+
+    One tensor is asked for at a time, and none is copied.
+    """
     return sha256_of(
         part
-        for name, (dtype, shape, values) in sorted(tensors_of(data).items())
+        for name, dtype, shape, values in tensors
         for part in (canonical_json([name, dtype, shape]) + b"\n", values)
     )
 

@@ -104,9 +104,11 @@ class Learner:
             parameter.grad = None
         totals = {"rl": 0.0, "ce": 0.0, "kl": 0.0, "value": 0.0}
         ratio_max, difference, num_clipped, num_rl, num_tokens, flops = 1.0, 0.0, 0, 0, 0, 0.0
+        hidden_square, value_square = 0.0, 0.0
         for examples, host in self._passes(batch.examples):
             micro = host.to(self.device)
             hidden_ND = self._hidden(self.model, micro)
+            hidden_ND.retain_grad()
             logits_NV = head(self.model)(hidden_ND)
             logprobs_N = _logprobs(logits_NV, micro.targets_N)
             is_rl_N = micro.is_rl_N
@@ -128,12 +130,18 @@ class Learner:
             rl = (policy.loss + held) / batch.normalizers.rl
             ce = cross_entropy(logprobs_N, micro.ce_weights_N) / batch.normalizers.ce
             kl = self._kl(examples, micro, logits_NV, batch) / batch.normalizers.kl
-            loss = rl + ce + kl
-            if self.critic is not None:
-                value = self._value_loss(hidden_ND, micro, batch) / batch.normalizers.value
+            loss, values_N = rl + ce + kl, hidden_ND.new_zeros(0)
+            if (critic := self.critic) is not None:
+                mine_N = micro.is_valued_N
+                values_N = critic(hidden_ND[mine_N])
+                values_N.retain_grad()
+                value = value_loss(values_N, micro.values_N[mine_N], micro.returns_N[mine_N], clip=batch.value_clip)
+                value = value / batch.normalizers.value
                 totals["value"] += float(value.detach())
                 loss = loss + value
             loss.backward()
+            hidden_square += _square(hidden_ND)
+            value_square += _square(values_N)
             for name, value in (("rl", rl), ("ce", ce), ("kl", kl)):
                 totals[name] += float(value.detach())
             ratio_max = max(ratio_max, float(policy.ratio_max))
@@ -153,6 +161,8 @@ class Learner:
             value_loss=totals["value"],
             ratio_max=ratio_max,
             logprob_difference=difference,
+            hidden_square=hidden_square,
+            value_square=value_square,
             num_clipped=num_clipped,
             num_rl_tokens=num_rl,
             num_tokens=num_tokens,
@@ -225,13 +235,6 @@ class Learner:
             estimate_N = kl_estimate(own_N, _mask_unknown_tokens(kl_target_N, own_N), estimator="k1")
             rewards_N[mine_N] -= weight_R[micro.row_N[mine_N]] * estimate_N
         return rewards_N
-
-    def _value_loss(self, hidden_ND: Tensor, micro: MicroBatch, batch: Batch) -> Tensor:
-        """Return the critic's loss summed over its tokens."""
-        assert self.critic is not None, "there is no critic"
-        mine_N = micro.is_valued_N
-        values_N = self.critic(hidden_ND[mine_N])
-        return value_loss(values_N, micro.values_N[mine_N], micro.returns_N[mine_N], clip=batch.value_clip)
 
     def _with_kl_targets(
         self, examples: list[Example], micro: MicroBatch, logprobs_N: Tensor, *, temperature: float
@@ -340,6 +343,12 @@ def _weight(example: Example, model: str, form: KlForm) -> float:
     return sum(
         kl_target.weight for kl_target in example.kl_targets if kl_target.model == model and kl_target.form is form
     )
+
+
+def _square(activations: Tensor) -> float:
+    """Return the squared norm of the gradient at activations, in double precision: small ones would vanish."""
+    grad = activations.grad
+    return float(grad.double().square().sum()) if grad is not None else 0.0
 
 
 def _grad(parameter: torch.nn.Parameter) -> Tensor:

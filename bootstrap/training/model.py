@@ -9,6 +9,7 @@ import re
 import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from textwrap import shorten
 from typing import Any, cast
 
@@ -35,7 +36,7 @@ from bootstrap.compute import ModelShape
 from bootstrap.config.base_model import SPECIAL_TOKENS, ScratchModel, scratch_vocabulary
 from bootstrap.errors import BootstrapError, ModelFault, RecipeError
 from bootstrap.records import Checkpoint
-from bootstrap.store.fingerprint import MODEL_WEIGHTS, fingerprint_safetensors
+from bootstrap.store.fingerprint import MODEL_WEIGHTS, fingerprint_safetensors, fingerprint_tensors, tensors_of
 from bootstrap.store.model_folder import check_folder
 from bootstrap.store.pretrained import IMPORT
 from bootstrap.training.chat import taught_end
@@ -132,7 +133,7 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
 
 
 def _loaded(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    settings, config = _configuration(files)
+    _, config = _configuration(files)
     tensors: dict[str, torch.Tensor] = {}
     for name in sorted(files):
         if name.endswith(".safetensors"):
@@ -353,9 +354,30 @@ def replace_weights(model: PreTrainedModel, files: Mapping[str, bytes]) -> bool:
 
 def weights_bytes(model: PreTrainedModel) -> bytes:
     """Return the weights as safetensors, without tied copies."""
+    return safetensors.torch.save(dict(_weights(model)), metadata={"format": "pt"})
+
+
+def fingerprint(model: PreTrainedModel) -> str:
+    """Return the fingerprint of `weights_bytes` without making them: the tensors are hashed where they are."""
+    return fingerprint_tensors(
+        # Flat first: a number without dimensions cannot be read as bytes.
+        (name, _dtype_name(tensor.dtype), list(tensor.shape), tensor.view(-1).view(torch.uint8).numpy().data)
+        for name, tensor in _weights(model)
+    )
+
+
+def _weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
+    """Yield the weights by name, in order, without tied copies; on a CPU they share the model's memory."""
     tied = tied_weights(model)
-    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items() if k not in tied}
-    return safetensors.torch.save(state, metadata={"format": "pt"})
+    for name, tensor in sorted(model.state_dict().items()):
+        if name not in tied:
+            yield name, tensor.detach().cpu().contiguous()
+
+
+@cache
+def _dtype_name(dtype: torch.dtype) -> str:
+    """Return a type's name in safetensors files."""
+    return tensors_of(safetensors.torch.save({"": torch.empty(0, dtype=dtype)}))[""][0]
 
 
 def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, passed_on: Mapping[str, bytes]) -> Checkpoint:

@@ -10,7 +10,7 @@ state is held once. What a sum depends on is the number of ranks alone. Left out
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import hypot
+from math import hypot, sqrt
 
 import numpy as np
 import safetensors.torch
@@ -42,6 +42,10 @@ class Gradient:
     value_loss: float
     ratio_max: float
     logprob_difference: float
+    hidden_square: float
+    """Squared norm of the loss's gradient at the policy's last hidden states."""
+    value_square: float
+    """The same at the critic's values."""
     num_clipped: int
     num_rl_tokens: int
     num_tokens: int
@@ -117,7 +121,7 @@ class Updater:
             self._step(owned_critic, self.critic_optimizers, critic, lr_factor)
         if self.num_ranks > 1:
             self._take((yield [_values([*owned, *owned_critic])] * self.num_ranks))
-        return _metrics([sums for sums, _ in everyone], norm=norm)
+        return _metrics([sums for sums, _ in everyone], norm=norm, critic_norm=critic_norm)
 
     def _for_owners(self, flat: Tensor) -> list[Tensor]:
         """Return the part of a gradient (P) that each rank owns."""
@@ -202,6 +206,8 @@ _SUMS = (
     "value_loss",
     "ratio_max",
     "logprob_difference",
+    "hidden_square",
+    "value_square",
     "num_clipped",
     "num_rl_tokens",
     "num_tokens",
@@ -211,7 +217,7 @@ _SUMS = (
 
 
 def _told(gradient: Gradient, checksum: int) -> Tensor:
-    """Return a gradient's figures and the checksum of one piece of it, in bits (11) that one exchange carries."""
+    """Return a gradient's figures and the checksum of one piece of it, in bits that one exchange carries."""
     figures = torch.tensor([float(getattr(gradient, name)) for name in _SUMS], dtype=torch.float64)
     return torch.cat([figures.view(torch.int64), torch.tensor([checksum])])
 
@@ -221,7 +227,7 @@ def _heard(told: Tensor) -> tuple[Mapping[str, float], int]:
     return dict(zip(_SUMS, told[:-1].view(torch.float64).tolist(), strict=True)), int(told[-1])
 
 
-def _metrics(sums: Sequence[Mapping[str, float]], *, norm: float) -> UpdateMetrics:
+def _metrics(sums: Sequence[Mapping[str, float]], *, norm: float, critic_norm: float) -> UpdateMetrics:
     """Return the metrics of an update from the figures of all ranks' gradients."""
     total = {name: sum(one[name] for one in sums) for name in _SUMS}
     return UpdateMetrics(
@@ -231,6 +237,9 @@ def _metrics(sums: Sequence[Mapping[str, float]], *, norm: float) -> UpdateMetri
         kl_loss=total["kl_loss"],
         value_loss=total["value_loss"],
         grad_norm=norm,
+        critic_grad_norm=critic_norm,
+        hidden_grad_norm=sqrt(total["hidden_square"]),
+        value_grad_norm=sqrt(total["value_square"]),
         ratio_max=max(one["ratio_max"] for one in sums),
         logprob_difference=max(one["logprob_difference"] for one in sums),
         clip_fraction=total["num_clipped"] / max(total["num_rl_tokens"], 1),

@@ -9,10 +9,13 @@ from typer.testing import CliRunner
 
 from bootstrap.cli.export import export_generation
 from bootstrap.cli.main import app
+from bootstrap.errors import VerifierDrift
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.lineage.queries import final_line
 from bootstrap.pool import LocalPool
 from bootstrap.prompts.build import build_task
+from bootstrap.scoring.exact import ExactMatch
+from bootstrap.scoring.verifier import passed
 from bootstrap.stages.tables import Tables
 from bootstrap.store.finals import KIND, final_of
 from bootstrap.store.lineage_store import LineageStore
@@ -101,12 +104,29 @@ def test_a_lineage_that_goes_on_is_compared_again_at_its_new_end(tmp_path):
     assert verify(store.root).is_clean
 
 
-def test_a_run_that_was_killed_before_the_comparison_makes_it(grown, tmp_path):
+def test_a_run_that_was_killed_before_the_comparison_makes_it_once_its_verifier_passes_the_probe(
+    grown, tmp_path, monkeypatch
+):
     store, entries = grown
     root = tmp_path / "tiny"
     shutil.copytree(store.root, root)
     for folder in root.glob(f"artifacts/{KIND}-*"):
         shutil.rmtree(folder)
+    judge, turned = ExactMatch.judge, False
+
+    def turn(event):
+        nonlocal turned
+        turned = event.stage == "final"
+
+    def turning(verifier, answers):
+        return [passed(verifier.name) for _ in answers] if turned else judge(verifier, answers)
+
+    monkeypatch.setattr(ExactMatch, "judge", turning)
+    with pytest.raises(VerifierDrift, match=r"final comparison and fails the probe .* the same command again") as told:
+        tiny.grow(RECIPE, root, observe=turn)
+    assert told.value.exit_code == 4
+    assert LineageStore(root).ledger.read() == entries and final_of(LineageStore(root), entries) is None
+    turned = False
     assert tiny.grow(RECIPE, root, pool=LocalPool(1, batch_rows=64)) == entries
     assert final_of(LineageStore(root), entries) == final_of(store, entries)
 

@@ -87,6 +87,7 @@ def test_default_guards_leave_decisions_as_they_are(tmp_path: Path, seed: int) -
     for name, changes in {"none": {"guards": []}, "default": {}}.items():
         grown = tiny.grow(tiny.recipe(count=1, seed=seed, **changes), tmp_path / name)
         found.append([(e.generation.fingerprint, e.generation.decision, e.generation.champion) for e in grown])
+        assert ("accuracy_jump" in grown[1].annotations.checks) == (name == "default"), "measured where it is watched"
     assert found[0] == found[1]
 
 

@@ -61,7 +61,18 @@ def test_a_generation_trains_under_every_algorithm(tmp_path, algorithm):
 
 
 class Deaf(LocalPool):
-    """A pool whose sampler reports wrong log-probabilities for every second sample, as an engine of its own might."""
+    """A pool whose sampler reports wrong log-probabilities for every second sample, as an engine of its own might.
+
+    It counts how often its learner reads each rollout.
+    """
+
+    def __init__(self):
+        super().__init__(1, batch_rows=64)
+        self.read = Counter()
+
+    def recompute_logprobs(self, examples, *, temperature):
+        self.read.update(example.source for example in examples)
+        return super().recompute_logprobs(examples, temperature=temperature)
 
     def generate(self, *args, **kwargs):
         found = super().generate(*args, **kwargs)
@@ -71,7 +82,9 @@ class Deaf(LocalPool):
 def test_answers_that_sampler_and_trainer_disagree_about_are_masked_and_stand_in_the_accounting(tmp_path):
     step = RL | {"rounds": 3, "prompts_per_update": 8, "algorithm": {"type": "grpo", "resample": 1}}
     corrected = step | {"algorithm": step["algorithm"] | {"correction": {"high": 1.5}}}
-    entries = grow(recipe(steps=[corrected], count=1), tmp_path / "deaf", pool=Deaf(1, batch_rows=64))
+    pool = Deaf()
+    entries = grow(recipe(steps=[corrected], count=1), tmp_path / "deaf", pool=pool)
+    assert set(pool.read.values()) == {1}, "what the correction has read is not read again to compare the sampler"
     tables = tables_of(tmp_path / "deaf", entries[1])
     samples = {r.id: r.sample_index for r in tables.rollouts}
     reasons = {(samples[s.rollout_id] % 2, s.reason) for s in tables.selections if s.reason in (COMPARED, OFF_POLICY)}

@@ -2,15 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from support import tiny
 
+from bootstrap.config.answers import VerifierSettings
+from bootstrap.config.verifiers import ExactVerifier, PluginVerifier
 from bootstrap.errors import VerifierDrift
+from bootstrap.prompts.build import build_task
 from bootstrap.records import Event
 from bootstrap.scoring.exact import ExactMatch
-from bootstrap.scoring.verifier import Answer, Judgement, Verifier, passed
+from bootstrap.scoring.verifier import Answer, Judgement, Verifier, failed, passed
 from bootstrap.stages import probe
+from bootstrap.stages.context import Context, Meter
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
@@ -119,6 +125,42 @@ def test_what_a_killed_run_left_is_judged_again_before_it_is_committed(
         tiny.grow(RECIPE, root, fresh=True)
     again = tiny.grow(RECIPE, root, fresh=True)
     assert [entry.hash for entry in again] == [entry.hash for entry in undisturbed]
+
+
+class Erring:
+    """Passes every tenth answer, as the rest are judged: wrong."""
+
+    name, version, judges = "erring", "1", "answer"
+
+    def __init__(self) -> None:
+        self.judged = 0
+
+    def judge(self, answers: Sequence[Answer]) -> list[Judgement]:
+        self.judged += len(answers)
+        return [passed(self.name) if place % 10 == 0 else failed("wrong") for place, _ in enumerate(answers)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "jump", "explained"),
+    [
+        (PluginVerifier(uses="erring:judge"), 0.03, True),
+        (PluginVerifier(uses="erring:judge"), 0.5, False),
+        (PluginVerifier(uses="erring:judge"), -0.5, True),
+        (ExactVerifier(), 0.03, False),
+    ],
+)
+def test_a_jump_is_explained_by_a_verifier_that_may_err_and_does_so_as_often(
+    settings: VerifierSettings, jump: float, explained: bool
+) -> None:
+    verifier = Erring()
+    context = SimpleNamespace(
+        recipe=SimpleNamespace(seed=0, eval_verifier=settings),
+        eval_verifier=verifier,
+        task=build_task(RECIPE.task),
+        models=SimpleNamespace(take_compute=Meter().compute),
+    )
+    assert probe.explains_jump(cast("Context", context), jump, 1, meter=Meter()) == explained
+    assert (verifier.judged > 0) == isinstance(settings, PluginVerifier), "what cannot err is not asked"
 
 
 def test_a_jump_of_accuracy_that_the_probe_does_not_explain_breaks_a_guard(

@@ -91,6 +91,12 @@ def test_diagnostics_are_what_the_record_measured_and_how_many_guards_broke(entr
     assert [values(points(entry))["diagnostics/findings"] for entry in entries] == [0, 0, 1, 0, 0]
 
 
+def test_what_was_watched_is_shown_where_it_is_a_number(entries: Sequence[Entry]) -> None:
+    checks = {"critic_grad_norm": 2.5, "logprob_difference": math.inf}
+    entry = replace(entries[1], annotations=entries[1].annotations.model_copy(update={"checks": checks}))
+    assert values(points(entry), "check/") == {"check/critic_grad_norm": 2.5}
+
+
 @pytest.mark.parametrize("kind", ["flops", "tokens", "seconds"])
 def test_the_phases_of_a_cost_add_up_to_its_total(entries: Sequence[Entry], kind: str) -> None:
     for entry in entries:

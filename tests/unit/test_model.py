@@ -9,7 +9,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bootstrap.compute import llama_shape
 from bootstrap.config.base_model import ScratchModel
-from bootstrap.errors import RecipeError
+from bootstrap.config.optimizers import AdamW
+from bootstrap.errors import FingerprintMismatch, RecipeError
+from bootstrap.pool import LocalPool
+from bootstrap.records import Batch, Normalizers
+from bootstrap.store.fingerprint import fingerprint_safetensors
+from bootstrap.training import model as models
 from bootstrap.training.model import build_scratch, export, load, model_shape
 
 pytestmark = pytest.mark.torch
@@ -32,6 +37,44 @@ def test_the_demonstrations_model_has_280224_parameters(scratch):
 def test_the_flop_formulas_shape_agrees_with_the_model(scratch):
     expected = llama_shape(num_layers=3, hidden_size=96, intermediate_size=192, vocab_size=16)
     assert model_shape(scratch[0]) == expected
+
+
+def test_weights_are_hashed_where_they_lie_as_their_file_would_be(monkeypatch):
+    model, _ = build_scratch(ScratchModel(), CHARACTERS, seed=0)
+    for number, dtype in enumerate((torch.bfloat16, torch.float16, torch.float64, torch.int64, torch.bool)):
+        model.register_buffer(f"turned_{number}", torch.arange(6).reshape(3, 2).to(dtype).T)
+    model.register_buffer("number", torch.tensor(1.5))
+    model.register_buffer("empty", torch.zeros(0, 4))
+    model.lm_head.weight = model.model.embed_tokens.weight
+    model.all_tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+    expected = fingerprint_safetensors(models.weights_bytes(model))
+    monkeypatch.delattr(models, "weights_bytes")
+    assert models.fingerprint(model) == expected
+    model.get_buffer("number").fill_(2.5)
+    assert models.fingerprint(model) != expected
+
+
+def test_a_checkpoint_takes_one_hash_of_every_worker(monkeypatch):
+    pool = LocalPool(2, batch_rows=8)
+    pool.build(ScratchModel(), CHARACTERS, seed=0)
+    pool.broadcast("begin", AdamW())
+    pool.metrics(pool.update(Batch(examples=[], normalizers=Normalizers()), lr_factor=1.0, grad_clip=1.0))
+    hashed = []
+
+    def counting(model):
+        hashed.append(model)
+        return fingerprint(model)
+
+    fingerprint = models.fingerprint
+    monkeypatch.setattr(models, "fingerprint", counting)
+    checkpoint, _ = pool.training_state()
+    assert pool.broadcast("fingerprint") == [checkpoint.fingerprint] * 2
+    assert hashed == [pool.workers[1].model], (
+        "the first worker's is that of its export, which the other one vouches for"
+    )
+    next(iter(pool.workers[0].model.parameters())).data[0, 0] += 1
+    with pytest.raises(FingerprintMismatch, match="workers hold different weights"):
+        pool.training_state()
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(scratch):

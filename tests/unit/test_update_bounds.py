@@ -21,7 +21,7 @@ from bootstrap.records import Event
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training import group
-from bootstrap.training.bounds import UpdateWatch
+from bootstrap.training.bounds import NORMS, UpdateWatch
 from bootstrap.training.precision import matrices
 
 pytestmark = [pytest.mark.torch, pytest.mark.training]
@@ -76,10 +76,31 @@ def test_log_probabilities_of_sampling_and_training_agree(difference: float) -> 
 
 def test_medians_go_on_from_the_updates_of_earlier_parts() -> None:
     watch = UpdateWatch(UpdateBounds())
-    watch.resume([numbers(20.0)] * 3)
+    watch.resume(fed(*[numbers(20.0)] * 3).added())
     watch.check(3, numbers(2000.0), difference=None)
+    assert watch.added()["grad_norm"] == [2000.0], "each part keeps its own values"
     with pytest.raises(UpdateFault):
         watch.check(4, numbers(20_001.0), difference=None)
+
+
+def of(name: str, norm: float, *, source: float) -> UpdateMetrics:
+    """An update of one gradient, the policy's or the critic's, and of the gradient which it is computed from."""
+    return replace(numbers(0.0), **{name: norm, NORMS[name]: source})
+
+
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e-12])
+def test_a_gradient_a_million_times_too_large_is_refused_at_every_scale(name: str, scale: float) -> None:
+    honest = of(name, scale, source=scale / 50)
+    with pytest.raises(UpdateFault, match=r"1e\+06 times the median .* \(training.bounds.grad_norm\)"):
+        fed(*[honest] * 3, replace(honest, **{name: scale * 1e6}))
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_batches_that_teach_nothing_or_next_to_nothing_are_no_fault_of_the_next_one(name: str) -> None:
+    nothing, noise, signal = of(name, 0.0, source=0.0), of(name, 1e-9, source=1e-11), of(name, 16.6, source=0.3)
+    watch = fed(*[nothing] * 5, *[noise] * 5, signal, *[nothing] * 9, *[noise] * 20, signal)
+    assert all(ratio < 17 for ratio in watch.peaks.values())
 
 
 class Faulty(LocalPool):
