@@ -59,7 +59,7 @@ def fork_lineage(
     if folder.root.exists():
         raise RecipeError(f"there is a lineage or a folder {name} in {store} already; choose another name")
     path = origin_store.root / FILE_NAME if recipe_path is None else recipe_path
-    if recipe_path is None and not path.is_file():
+    if recipe_path is None and origin_store.kept(FILE_NAME) is None:
         raise RecipeError(f"lineage {lineage} remembers no recipe; name one with --recipe")
     generation = entry.generation
     model = GenerationModel(

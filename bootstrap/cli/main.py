@@ -103,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; every error a user can meet becomes one message on stderr."""
     if arguments is None:
         leave_out()
+        output.tell_tracebacks()
     with output.surviving(), plugins.trusting_only():
         return _main(arguments)
 

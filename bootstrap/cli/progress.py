@@ -4,15 +4,17 @@ Both observe `records.Event` and show the same: generation, stage, count, tokens
 Every metric is optional. A run does not depend on its display. Left out: the table at the end (`render.py`).
 """
 
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import IO, Self
+from typing import IO, Self, TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
+from bootstrap.cli.output import Harmless
 from bootstrap.cli.render import warn
 from bootstrap.lineage.text import duration, si, visible
 from bootstrap.records import Event
@@ -171,13 +173,19 @@ class RichProgress:
             transient=True,
         )
         self.bar = self.progress.add_task("starting", total=None, detail="")
+        self.beneath = sys.stderr
 
     def __enter__(self) -> Self:
+        self.beneath = sys.stderr
         self.progress.start()
+        # What others write is shown above the bar, past the stream that made it harmless.
+        if sys.stderr is not None:
+            sys.stderr = cast(TextIO, Harmless(sys.stderr))
         return self
 
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
+        sys.stderr = self.beneath
 
     def __call__(self, event: Event) -> None:
         left = self.time_left.update(event, self.clock())

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bootstrap.api import Lineage
+from bootstrap.cli import output
 from bootstrap.cli.progress import Expected, progress
 from bootstrap.cli.workers import make_roles
 from bootstrap.config.recipe import Recipe
@@ -23,5 +24,5 @@ def reproduced(lineage: Lineage, name: str, *, into: Path | None, trusted: Seque
         return make_roles(recipe, workers, local=not ray, root=folder)
 
     node = lineage.generation(name)
-    with progress(Console(stderr=True), last=node.number, expected=Expected()) as display:
+    with progress(Console(file=output.display()), last=node.number, expected=Expected()) as display:
         return lineage.reproduce(node.name, into=into, trust_plugins=trusted, make_roles=roles, observe=display)

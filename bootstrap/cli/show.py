@@ -1,11 +1,11 @@
 """`bootstrap show`: everything that is recorded about one generation, as data and as tables."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from bootstrap.cli import sizes
-from bootstrap.cli.render import print_rows, say
+from bootstrap.cli.render import print_rows, say, warn
 from bootstrap.errors import StoreCorrupt
 from bootstrap.levels import level_range
 from bootstrap.lineage import queries, samples, text
@@ -26,14 +26,23 @@ def facts(store: LineageStore, generation: str) -> dict[str, Any]:
     """
     entries = index.read(store)
     node = queries.find(entries, generation).generation
-    # The ledger is readable without the artifacts; `bootstrap verify` names the damage.
+    # The ledger is readable without the artifacts.
     pretrained, answers = None, list[dict[str, Any]]()
-    with suppress(StoreCorrupt):
+    with _warned():
         pretrained = pretrained_of(store.artifact(node.artifacts["weights"]))
-    with suppress(StoreCorrupt):
+    with _warned():
         answers = samples.heldout(store, node, count=ANSWERS)
     shown = queries.show(entries, generation, pretrained=pretrained)
     return {**shown, "weights": sizes.to_json(gc.sizes(store, entries).get(node.number)), "answers": answers}
+
+
+@contextmanager
+def _warned() -> Iterator[None]:
+    """Say on standard error which file of an artifact the block cannot read."""
+    try:
+        yield
+    except StoreCorrupt as error:
+        warn(f"warning: {error}")
 
 
 def print_generation(shown: Mapping[str, Any]) -> None:

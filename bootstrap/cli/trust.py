@@ -12,8 +12,8 @@ from typing import Any
 from bootstrap import plugins
 from bootstrap.canonical import sha256
 from bootstrap.cli import render
-from bootstrap.config.load import lies_in_store
 from bootstrap.config.recipe import Recipe
+from bootstrap.config.source import lies_in_store
 from bootstrap.errors import RecipeError
 from bootstrap.plugin_files import files_of
 from bootstrap.reading import MAX_DOCUMENT_BYTES, read_named

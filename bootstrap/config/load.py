@@ -28,7 +28,7 @@ from bootstrap.config.problems import (
     validation_problems,
 )
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.source import RecipeSource, read
+from bootstrap.config.source import RecipeSource, lies_in_store, read
 from bootstrap.config.stored import completed_steps
 from bootstrap.config.task import completed
 from bootstrap.config.tasks import SPLIT_KINDS
@@ -40,8 +40,6 @@ REMEMBERED = {"folder", "recipe", "schema_version"}
 """Keys of the file in which a lineage remembers its recipe (`cli/remembered.py`); schema 3 has no `schema_version`."""
 REMEMBERED_WITHOUT = {"tracking", "notify"}
 """Sections of a recipe that a lineage does not remember, and that are not read there."""
-HEADER = "lineage.json"
-"""File at the top of every lineage's folder (`store/lineage_store.py`)."""
 _Made = TypeVar("_Made")
 
 
@@ -75,16 +73,6 @@ def load_recipe(
     if problems or unreadable:
         raise RecipeError(report(source, [*problems, *unreadable]))
     return recipe
-
-
-def lies_in_store(path: Path | str) -> bool:
-    """Whether a file lies beside lineages, or in the folder of one, however deep; links are followed too."""
-    places = Path(path).absolute(), Path(path).resolve()
-    return any(
-        any((folder / HEADER).is_file() for folder in place.parents)
-        or next(place.parent.glob(f"*/{HEADER}"), None) is not None
-        for place in places
-    )
 
 
 def require_own_addresses(recipe: Recipe, overrides: Sequence[str], *, path: Path) -> None:

@@ -6,6 +6,7 @@ data, which the settings' classes define.
 """
 
 import difflib
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,11 @@ import yaml
 
 from bootstrap.config.base import Place, dotted
 from bootstrap.config.faults import listed
-from bootstrap.errors import RecipeError
+from bootstrap.errors import RecipeError, StoreError
+from bootstrap.reading import named_folder
 
+HEADER = "lineage.json"
+"""File at the top of every lineage's folder (`store/lineage_store.py`)."""
 MAX_NUMBER = 1000
 """Characters of one number."""
 MAX_BYTES = 2**20
@@ -133,13 +137,31 @@ _INDEX = re.compile("[0-9]{1,9}")
 """An index of a list. `str.isdigit` also holds for signs that `int` refuses, and for any number of digits."""
 
 
+def lies_in_store(path: Path | str) -> bool:
+    """Whether a file lies beside lineages, or in the folder of one, however deep; links are followed too."""
+    return any(map(_is_in_store, (Path(path).absolute(), Path(path).resolve())))
+
+
+def _is_in_store(place: Path) -> bool:
+    # A header that is no regular file is a stranger's, too.
+    return (
+        any(os.path.lexists(folder / HEADER) for folder in place.parents)
+        or next(place.parent.glob(f"*/{HEADER}"), None) is not None
+    )
+
+
 def read(path: Path) -> RecipeSource:
-    """Parse the file. Raises RecipeError where it is missing, unreadable, not YAML, or not a mapping."""
+    """Parse the file.
+
+    Raises RecipeError where it is missing, unreadable, not YAML, or not a mapping; StoreError, StoreCorrupt for one in
+    a store.
+    """
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1).decode("utf-8")
+        text = _content(path).decode("utf-8")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise RecipeError(_missing_message(path)) from None
+    except StoreError:
+        raise
     except OSError as error:
         raise RecipeError(f"cannot read the recipe {path}: {error.strerror}; make the file readable") from None
     except UnicodeDecodeError as error:
@@ -151,6 +173,17 @@ def read(path: Path) -> RecipeSource:
         raise RecipeError(f"the recipe {path} {what}; it starts with name:, task: and generations: at the left margin")
     source.data = data
     return source
+
+
+def _content(path: Path) -> bytes:
+    """Return a file's bytes, no more than a byte too many; one in a store is opened as all that is stored."""
+    if path.is_dir() or not path.exists() or not lies_in_store(path):
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    # A link of the person's own may lead into a store, and none in the store leads further.
+    place = path.absolute() if _is_in_store(path.absolute()) else path.resolve()
+    with named_folder(place.parent) as folder:
+        return folder.read(place.name, most=MAX_BYTES)
 
 
 def _missing_message(path: Path) -> str:

@@ -14,6 +14,7 @@ from bootstrap.lineage import queries
 from bootstrap.lineage.text import plain, table
 from bootstrap.lineage.usage import Usage, markdown
 from bootstrap.store.ledger import Entry
+from bootstrap.store.lineage_store import described
 from bootstrap.store.pretrained import Pretrained
 
 _NO_LICENCE = "not named by its source"
@@ -33,18 +34,19 @@ def model_card(
     """Return a Hugging Face README.md for a committed generation.
 
     `identity`: the recipe's identity from the lineage's header; `pretrained`: the pretrained model of the weights;
-    `final`: the lineage's final comparison as a sentence; `use`: how the model is asked.
+    `final`: the lineage's final comparison as a sentence; `use`: how the model is asked. Raises StoreCorrupt for an
+    identity that is none of a recipe.
     """
     generation = entry.generation
-    model, task = identity["base"]["model"], identity["task"]
+    model, task = described(identity)
     match model["type"]:
         case "scratch":
             base = "random weights (from scratch)"
         case "generation":
-            place = plain(f"generation {model['number']} of lineage {model['lineage']}")
-            base = f"{place}, ledger record {_code(model['record'])}"
+            place = plain(f"generation {model.get('number')} of lineage {model.get('lineage')}")
+            base = f"{place}, ledger record {_code(str(model.get('record')))}"
         case _:
-            base = _code(model["path"])
+            base = _code(str(model.get("path")))
     origin = []
     if pretrained is not None:
         origin = [f"- pretrained: {plain(f'{pretrained.source}, licence {pretrained.licence or _NO_LICENCE}')}"]
@@ -68,7 +70,7 @@ def model_card(
             f"- base: {base}",
             *([f"- {final}"] if final else []),
             *origin,
-            f"- task: {plain(task['type'])}; references were shown up to level {plain(str(task['base_level']))}",
+            f"- task: {plain(task['type'])}; references were shown up to level {plain(str(task.get('base_level')))}",
             f"- weights' fingerprint: {_code(generation.fingerprint)}",
             f"- ledger record: `{entry.hash}`",
             f"- recipe digest: {_code(generation.recipe_digest)}, seed {generation.seed}, "
@@ -130,7 +132,7 @@ def _base_model(generation: Generation, *, identity: Mapping[str, Any], pretrain
         return []
     if any(edge.role == "merged" for edge in generation.edges) and not generation.compute.tokens.get("train"):
         relation = "merge"
-    elif generation.number or identity["base"]["steps"] or any(edge.record for edge in generation.edges):
+    elif generation.number or identity["base"].get("steps") or any(edge.record for edge in generation.edges):
         relation = "finetune"
     else:
         relation = None

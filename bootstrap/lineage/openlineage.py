@@ -44,6 +44,7 @@ from bootstrap.ids import ForeignGeneration
 from bootstrap.ledger_records import Edge, Generation
 from bootstrap.lineage import queries, replayed
 from bootstrap.store.ledger import Entry
+from bootstrap.store.lineage_store import described
 
 PRODUCER = f"https://pypi.org/project/bootstrap-lm/{__version__}"
 OUTSIDE = "bootstrap://outside"
@@ -208,9 +209,9 @@ def _source(node: Generation, edge: Edge) -> tuple[str, str]:
 
 
 def _task(space: str, identity: Mapping[str, Any]) -> InputDataset:
-    task = identity["task"]
+    _, task = described(identity)
     return InputDataset(
-        space, "task", facets=_facets("DATA", version=digest_of(task), tags={"role": "task", "type": str(task["type"])})
+        space, "task", facets=_facets("DATA", version=digest_of(task), tags={"role": "task", "type": task["type"]})
     )
 
 

@@ -28,6 +28,7 @@ from bootstrap.errors import BootstrapError, StoreError, TrackingError, system_r
 from bootstrap.lineage import graph, samples, tracking
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.page import inline
+from bootstrap.lineage.text import visible
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -184,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
             try:
                 status, body, kind = HTTPStatus.OK, page.html(), "text/html"
             except BootstrapError as error:
-                status, body, kind = HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n".encode(), "text/plain"
+                status, body, kind = HTTPStatus.SERVICE_UNAVAILABLE, f"{visible(str(error))}\n".encode(), "text/plain"
             self._send(status, body, kind, with_body=with_body)
 
     def _send(self, status: HTTPStatus, body: bytes, kind: str, *, with_body: bool) -> None:

@@ -16,6 +16,7 @@ from bootstrap.canonical import sha256
 from bootstrap.errors import StoreCorrupt
 from bootstrap.ids import Asking, HeldoutId
 from bootstrap.ledger_records import Generation
+from bootstrap.lineage.questions.tables import checked
 from bootstrap.records import Status
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.lineage_store import LineageStore
@@ -212,7 +213,9 @@ def _drawn(store: LineageStore, generation: Generation) -> dict[str, list[Artifa
 def _table(artifact: Artifact, name: str, *, wanted: list[str] | None = None) -> pa.Table:
     data = artifact.read(name)
     try:
-        return read_table(data, columns=wanted)
+        table = read_table(data, columns=wanted)
+        # Without a choice, it is any table.
+        return table if wanted is None else checked(table)
     except ValueError as error:
         raise StoreCorrupt(
             f"{artifact.path / name} cannot be read as a table: {error}; run `bootstrap verify`"

@@ -99,6 +99,17 @@ class Header(Record):
         return StoreCorrupt(f"{HEADER_NAME} holds no {name} of a recipe; restore it from a copy of the store")
 
 
+def described(identity: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return the settings of the base's model and of the task, each with its `type`.
+
+    Raises StoreCorrupt where a recipe's identity has none: a stranger's header may have any below a right digest.
+    """
+    match identity:
+        case {"base": {"model": {"type": str()} as model}, "task": {"type": str()} as task}:
+            return model, task
+    raise StoreCorrupt(f"{HEADER_NAME} holds no model and task of a recipe; restore it from a copy of the store")
+
+
 class LineageStore:
     """The lineage folder `root`. Constructing the object touches no file."""
 

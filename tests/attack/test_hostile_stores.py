@@ -1,6 +1,7 @@
 """Stores that a stranger made: what no reader expects is refused by its name, and nothing is followed, awaited or run.
 
-Copies of lineages, before they are imported: test_hostile_copies.py. Bytes of any form: tests/property and tests/fuzz.
+Copies of lineages, before they are imported: test_hostile_copies.py. All commands: test_hostile_walk.py. Bytes of any
+form: tests/property and tests/fuzz.
 """
 
 import json
@@ -111,31 +112,6 @@ def test_a_folder_that_is_none_is_a_problem(root: Path, place: str, make: Callab
     make(path)
     told = [problem.message for problem in verify(root).problems]
     assert any(str(path) in message and "where a folder is needed" in message for message in told), told
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["lineage"],
-        ["show", "gen-1"],
-        ["report"],
-        ["samples", "gen-1"],
-        ["why", "gen-1"],
-        ["gc", "--keep", "champion"],
-        ["fork", "addition@gen-1", "wider"],
-        ["export", "--lineage", "addition", "copy.tar"],
-    ],
-    ids=lambda words: words[0],
-)
-def test_every_command_refuses_a_link_in_a_store(
-    root: Path, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(root.parent.parent)
-    for pattern in ("ledger/000001.json", "lineage.json"):
-        a_link(one(root, pattern))
-    assert main([*words, "--store", str(root.parent)]) == 3
-    said = capsys.readouterr()
-    assert "is a symbolic link" in said.err and "Traceback" not in said.err
 
 
 def test_the_store_may_be_a_link_and_a_lineage_in_it_may_not(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

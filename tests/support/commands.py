@@ -47,7 +47,10 @@ CALLS: dict[str, tuple[tuple[str, ...], ...]] = {
     "rescore": (ONE,),
     "verifier check": (("--recipe", REMEMBERED),),
 }
-SERVERS = {"serve", "ui"}
+SERVERS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "serve": (("champion", "--port", "0", *ONE),),
+    "ui": (("--store", "{store}", "--port", "0"),),
+}
 """Commands that go on until they are stopped."""
 ELSEWHERE = {"jobs", "attach", "stop", "watch"}
 """Commands that ask a server, and open no lineage's folder."""

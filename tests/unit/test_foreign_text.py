@@ -21,7 +21,8 @@ from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
 LOADS_A_MODEL = {"run", "submit", "reproduce", "chat"}
-"""Commands that say nothing of a lineage's texts before they have loaded torch or asked a server."""
+"""Commands that say nothing of a lineage's texts before they have loaded torch or asked a server
+(test_text_of_servers.py)."""
 
 
 @pytest.fixture(scope="module")

@@ -129,9 +129,10 @@ def test_a_published_lineages_page_links_mlflows_pages_of_a_running_server(serve
 def test_a_broken_ledger_is_told_and_not_drawn(served: PageServer) -> None:
     path = served.pages["addition"].store.ledger.path(1)
     path.chmod(0o644)
-    path.write_bytes(b"{}")
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "hash": "\x9b2J"}))
     status, headers, body = ask(served, "/addition")
     assert status == 503 and "000001.json" in body and headers["content-type"].startswith("text/plain")
+    assert "found \\x9b2J" in body and body.removesuffix("\n").isprintable(), "a terminal would act on it"
 
 
 def test_answers_that_are_removed_leave_the_rest_of_the_page(served: PageServer) -> None:

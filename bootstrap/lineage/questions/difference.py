@@ -137,8 +137,12 @@ def _verifiers(grown: Grown, node: Generation) -> dict[str, Any]:
 
 def verifier_settings(grown: Grown, node: Generation) -> Any:
     """Return the settings of the verifier that judged a generation's training answers: its stage's, or the recipe's."""
-    stages = grown.header.section("generations").get("stages") or ()
-    own = next((stage.get("verifier") for stage in stages if stage["name"] == node.stage), None)
+    match grown.header.section("generations"):
+        case {"stages": [*stages]}:
+            named = [stage for stage in stages if isinstance(stage, dict) and stage.get("name") == node.stage]
+            own = named[0].get("verifier") if named else None
+        case _:
+            own = None
     return own or grown.header.identity.get("verifier")
 
 

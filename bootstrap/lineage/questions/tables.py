@@ -1,10 +1,11 @@
 """Tables of artifacts as rows, with the columns that a question needs.
 
-Columns that an earlier version did not write have their default. Left out: tables as stages read them, which are exact
-(`store/tables.py`).
+Columns that an earlier version did not write have their default, but for the first, which tells the rows apart. Left
+out: tables as stages read them, which are exact (`store/tables.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import NoneType
 from typing import Any
 
 import pyarrow as pa
@@ -46,6 +47,19 @@ SHOWN: Columns = {"source": "", "prompt": ""}
 OUTCOME: Columns = {"prompt_id": "", "level": 0, "correct": None, "text": "", "truncated": False, "task": ""}
 ANSWER: Columns = {"rollout_id": "", "level": 0, "prompt_text": "", "completion_text": "", "task": ""}
 """Of a fork's inherited answers."""
+_KNOWN: Columns = {
+    **{**ROLLOUT, **VERDICT, **SELECTION, **USAGE, **SHOWN, **OUTCOME, **ANSWER},
+    **{"sample_index": 0, "prompt_tokens": [], "tokens": []},
+}
+_FITS: Mapping[type, Callable[[pa.DataType], bool]] = {
+    str: pa.types.is_string,
+    int: pa.types.is_integer,
+    bool: pa.types.is_boolean,
+    list: pa.types.is_list,
+    tuple: lambda kind: pa.types.is_map(kind) and pa.types.is_floating(kind.item_type),
+    NoneType: lambda kind: pa.types.is_floating(kind) or pa.types.is_boolean(kind),
+}
+"""Type of a column's default -> whether a type of the file is that of the column."""
 
 
 def rows(
@@ -60,8 +74,9 @@ def rows(
     data = artifact.read(name)
     try:
         there = column_names(data)
-        kept = [column for column in columns if column in there]
-        table = read_table(data, columns=kept)
+        [key, *others] = columns
+        kept = [key, *(column for column in others if column in there)]
+        table = checked(read_table(data, columns=kept))
         if where is not None:
             column, values = where
             table = table.filter(pc.field(column).isin(list(values)))
@@ -71,6 +86,17 @@ def rows(
         ) from error
     lacking = {column: default for column, default in columns.items() if column not in kept}
     return [{**lacking, **row} for row in table.to_pylist()]
+
+
+def checked(table: pa.Table) -> pa.Table:
+    """Return a table as it is. Raises ValueError where a column is not of the type of its name, or lacks a value."""
+    for column in table.column_names:
+        default, found = _KNOWN.get(column), table.column(column)
+        if column in _KNOWN and not _FITS[type(default)](found.type):
+            raise ValueError(f"its column {column} is of the type {found.type}")
+        if column in _KNOWN and default is not None and found.null_count:
+            raise ValueError(f"its column {column} lacks a value")
+    return table
 
 
 def prompt_id(task: str, text: str) -> str:
