@@ -20,6 +20,7 @@ import pytest
 
 from bootstrap import plugins
 from bootstrap.sandbox.pool import Sandbox
+from bootstrap.store import durable
 
 SLOW = ("torch", "mlflow", "sandbox", "training", "slow", "ray", "browser", "services")
 PACKAGES = {"torch": "torch", "mlflow": "mlflow", "playwright": "browser"}
@@ -168,6 +169,14 @@ def no_servers_of_the_user() -> Iterator[None]:
 def no_index_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_wait_for_the_disk() -> Iterator[None]:
+    """Let the stores of this process not wait for the disk: that each sync is asked for, doubles show (`tests/crash`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(durable.OS, "fsync", lambda descriptor: None)
         yield
 
 
