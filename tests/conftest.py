@@ -9,6 +9,7 @@ rest.
 import ast
 import os
 import socket
+import sqlite3
 import sys
 import threading
 from collections.abc import Generator, Iterator
@@ -175,10 +176,22 @@ def no_index_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 @pytest.fixture(scope="session", autouse=True)
 def no_wait_for_the_disk() -> Iterator[None]:
-    """Let stores in this process not wait for the disk; that each sync is asked for, doubles show (`tests/crash`)."""
+    """Let stores and MLflow's databases in this process not wait for the disk.
+
+    That each sync of a store is asked for, doubles show (`tests/crash`).
+    """
+    if "mlflow" in sys.modules:
+        from sqlalchemy import Engine, event
+
+        event.listen(Engine, "connect", _without_waits)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(durable.OS, "fsync", lambda descriptor: None)
         yield
+
+
+def _without_waits(connection: Any, _: Any) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("pragma synchronous = off")
 
 
 @pytest.fixture(scope="session", autouse=True)
