@@ -530,15 +530,15 @@ def test_a_run_ends_with_the_table_and_says_how_to_see_it(
     tmp_path: Path, recipe_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    answer = bootstrap("run", recipe_path, "--local", "--workers", 1)
-    assert answer.returncode == 0, answer.stderr
-    assert answer.stdout.count("warning: MLflow is not up to date") == 1
+    assert main(["run", str(recipe_path), "--local", "--workers", "1"]) == 0
+    told, complaint = capsys.readouterr()
+    assert told.count("warning: MLflow is not up to date") == 1
     # Two updates teach nothing, which is told too.
-    assert (answer.stdout + answer.stderr).count("warning: MLflow") == 1
-    assert "lineage tiny" in answer.stdout and "gen-1" in answer.stdout
-    assert "see it in MLflow: http://127.0.0.1:9" in answer.stdout
-    assert answer.stdout.splitlines()[-1].startswith("took ")
-    assert " for 2 generations: start-up " in answer.stdout.splitlines()[-1]
+    assert (told + complaint).count("warning: MLflow") == 1
+    assert "lineage tiny" in told and "gen-1" in told
+    assert "see it in MLflow: http://127.0.0.1:9" in told
+    assert told.splitlines()[-1].startswith("took ")
+    assert " for 2 generations: start-up " in told.splitlines()[-1]
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     last = recall(LineageStore(tmp_path / "runs" / "tiny"))
     assert last is not None and last.uri == "http://127.0.0.1:9"
@@ -623,18 +623,6 @@ def test_a_polite_end_by_others_stops_a_run_as_ctrl_c_does(
         for one, handler in handlers.items():
             signal.signal(one, handler)
     assert capsys.readouterr().err == "stopped; run the same command again to continue\n"
-
-
-def bootstrap(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, as people do."""
-    return subprocess.run(
-        [sys.executable, "-m", "bootstrap", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={**environ(), **(env or {})},
-    )
 
 
 def environ() -> dict[str, str]:
