@@ -9,6 +9,7 @@ rest.
 import ast
 import os
 import socket
+import sqlite3
 import sys
 import threading
 from collections.abc import Generator, Iterator
@@ -19,7 +20,9 @@ import hypothesis
 import pytest
 
 from bootstrap import plugins
+from bootstrap.pool import Pool
 from bootstrap.sandbox.pool import Sandbox
+from bootstrap.store import durable
 
 SLOW = ("torch", "mlflow", "sandbox", "training", "slow", "ray", "browser", "services", "vllm")
 PACKAGES = {"torch": "torch", "mlflow": "mlflow", "playwright": "browser"}
@@ -169,6 +172,41 @@ def no_folders_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_wait_for_the_disk() -> Iterator[None]:
+    """Let stores and MLflow's databases in this process not wait for the disk.
+
+    That each sync of a store is asked for, doubles show (`tests/crash`).
+    """
+    if "mlflow" in sys.modules:
+        from sqlalchemy import Engine, event
+
+        event.listen(Engine, "connect", _without_waits)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(durable.OS, "fsync", lambda descriptor: None)
+        yield
+
+
+def _without_waits(connection: Any, _: Any) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("pragma synchronous = off")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_benchmark_a_process() -> Iterator[None]:
+    """Let runs in this process take over the rates that its first pool has measured, which costs a run a second."""
+    measure, rates = Pool.benchmark, dict[str, float]()
+
+    def benchmark(pool: Pool, seconds: float) -> dict[str, float]:
+        if not rates:
+            rates.update(measure(pool, min(seconds, 0.02)))
+        return dict(rates)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pool, "benchmark", benchmark)
         yield
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.faults.scene import NOWHERE, Ending, Outcome, Scene
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 45.0
 """What a run may take longer than the undisturbed one, whose own time the noise of a machine changes as well."""
 SLEEP_SECONDS = 5.0
 

@@ -4,10 +4,10 @@
     end of run ---> Publisher.finish() waits for it, then for a last one without `--growing`, at most `wait_seconds`
 
 The loop never waits, and training has precedence: a child beside it is nicer to others than the workers are. A server
-that is slow or lies costs the run's end seconds, because the child gives up at the first call that takes too long. Each
-publication publishes everything that is missing, so the next one covers a commit made meanwhile; there is no last one
-where nothing is left to it. A failure is reported once, and the outbox keeps the unpublished records. Left out: what is
-published (`lineage/`).
+that is slow is published to for as long as it answers and the run lasts; one that lies ends the child at that call. At
+its end the run waits seconds for a server, and the rest is left to `--sync`. Each publication publishes everything that
+is missing, so the next one covers a commit made meanwhile; there is no last one where nothing is left to it. A failure
+is reported once, and the outbox keeps the unpublished records. Left out: what is published (`lineage/`).
 """
 
 import os
@@ -20,10 +20,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from bootstrap.lineage.tracking import redact
+from bootstrap.lineage.tracking import is_remote, redact
 
-WAIT_SECONDS = 120.0
-"""Longest wait at the end of a run for the last publication."""
+DATABASE_SECONDS = 120.0
+"""Longest wait at the end of a run for the last publication, where this machine does all of its work."""
+SERVER_SECONDS = 30.0
+"""The same for a server, which may be slow at every call."""
 GROWING = ("--growing",)
 """Added to the command while more commits come."""
 
@@ -41,6 +43,11 @@ def sync_command(
         *("--sample-rollouts", str(sample_rollouts)),
         *(("--experiment", experiment) if experiment else ()),
     ]
+
+
+def wait_seconds(tracking_uri: str) -> float:
+    """Return the longest wait at the end of a run for the last publication to `tracking_uri`."""
+    return SERVER_SECONDS if is_remote(tracking_uri) else DATABASE_SECONDS
 
 
 def niced(command: Sequence[str]) -> list[str]:
@@ -64,7 +71,7 @@ class Publisher:
         growing: Sequence[str] = (),
         is_whole: Callable[[], bool] = lambda: True,
         environment: Mapping[str, str] | None = None,
-        wait_seconds: float = WAIT_SECONDS,
+        wait_seconds: float = DATABASE_SECONDS,
     ) -> None:
         self.command, self.warn, self.wait_seconds = list(command), warn, wait_seconds
         self.growing, self.is_whole = list(growing), is_whole
@@ -101,7 +108,7 @@ class Publisher:
             complete = self._wait(deadline)
         if not complete:
             self._stop()
-            self._warn(f"it took longer than {self.wait_seconds:g} seconds")
+            self._warn(f"publishing the rest would take longer than {self.wait_seconds:g} seconds")
         return complete and not self.failed
 
     def _start(self, command: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from bootstrap.cli.command import command
 from bootstrap.cli.live import Live
 from bootstrap.cli.notify import Notifier
 from bootstrap.cli.progress import Expected, RowsProgress, progress
-from bootstrap.cli.publish import GROWING, Publisher, sync_command
+from bootstrap.cli.publish import GROWING, Publisher, sync_command, wait_seconds
 from bootstrap.cli.remembered import FILE_NAME, recall_recipe, remember_recipe
 from bootstrap.cli.signals import end_as_on_ctrl_c
 from bootstrap.cli.standing import TellingTheEnd, standing, why_ended
@@ -32,7 +32,6 @@ from bootstrap.evaluation.concerns import concerns
 from bootstrap.ledger_records import Generation, GuardAction
 from bootstrap.lineage import queries, text
 from bootstrap.lineage.outbox import Outbox
-from bootstrap.lineage.reach import BESIDE_A_RUN
 from bootstrap.lineage.tracking import experiment_name, is_remote, resolve_tracking_uri
 from bootstrap.memory import FULLEST, Device
 from bootstrap.planning.overhead import GENERATION
@@ -239,7 +238,7 @@ def run_recipe(
 
         unshown: list[str] = []
         last = recipe.generations.count
-        mlflow = {**BESIDE_A_RUN, **os.environ, "MLFLOW_TRACKING_URI": tracking_uri}
+        mlflow = {"MLFLOW_TRACKING_URI": tracking_uri}
         notifier = Notifier(recipe.notify, lineage=plan.lineage, warn=warn_beside)
         live = (
             Live(
@@ -261,6 +260,7 @@ def run_recipe(
                 growing=GROWING,
                 is_whole=lambda: outbox.drawn() == len(folder.ledger.paths()),
                 environment=mlflow,
+                wait_seconds=wait_seconds(tracking_uri),
             ) as publisher,
             TellingTheEnd(
                 live, notifier, why=lambda: _why_ended(folder, committed_before), is_away=lambda: publisher.warned

@@ -24,8 +24,6 @@ REACH_SECONDS = 3.0
 """Longest wait for a tracking server to accept a connection, including the look-up of its name."""
 CALL_SECONDS = 10
 """Longest wait for the answer to one call, unless MLFLOW_HTTP_REQUEST_TIMEOUT says another."""
-BESIDE_A_RUN = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "4", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-"""MLflow's own settings for processes that a run waits for at its end; values in the environment take precedence."""
 _QUESTION = "/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
 
 

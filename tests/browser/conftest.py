@@ -1,7 +1,6 @@
 """A headless browser to look at a lineage with, and its pictures."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -18,9 +17,3 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     with chromium.new_page(browser) as page:
         yield page
-
-
-@pytest.fixture
-def shot(tmp_path: Path) -> chromium.Shot:
-    """Keep a picture for whoever wants to look at what the test saw."""
-    return chromium.shots(tmp_path)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Dialog, Frame, Page, expect
+from support.chromium import shot
 from support.lineage_factory import NASTY, PROMOTED, REJECTED, build, restarted
 from support.long_lineage import build_long
 from support.rich_lineage import build_rich
@@ -55,11 +56,6 @@ def draw(page: Page, tmp_path: Path) -> Draw:
     return opened
 
 
-def shot(page: Page, folder: Path, name: str) -> None:
-    """Keep a picture for whoever wants to look at what the test saw."""
-    page.screenshot(path=folder / f"{name}.png")
-
-
 def chosen(page: Page | Frame) -> str:
     """Return the title of the panel."""
     return page.locator("#panel h2").inner_text()
@@ -97,7 +93,7 @@ def test_no_generation_covers_another_and_none_sticks_out(
         assert all(box["left"] >= 0 and box["right"] <= width for box in boxes)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         expect(page.locator("#graph")).to_have_class(density)
-        shot(page, tmp_path, f"page-{width}")
+        shot(page, f"page-{width}")
     if num_cards < num_generations:
         expect(page.locator(".node.fold")).not_to_have_count(0)
         expect(page.locator(".node.rejected")).to_have_count(sum(outcome is REJECTED for outcome in plan))
@@ -128,7 +124,7 @@ def test_every_generation_has_an_address_and_the_way_back(page: Page, draw: Draw
 
 
 def test_each_name_of_a_generation_a_teacher_and_a_data_set_is_a_link_that_opens_it(
-    page: Page, draw: Draw, rich: dict[str, Any], tmp_path: Path
+    page: Page, draw: Draw, rich: dict[str, Any]
 ) -> None:
     draw(rich)
     places = set[str]()
@@ -151,11 +147,11 @@ def test_each_name_of_a_generation_a_teacher_and_a_data_set_is_a_link_that_opens
     page.locator(".outside").filter(has_text="teacher: /models/tutor").first.click()
     assert chosen(page) == "/models/tutor"
     expect(page.locator("#panel")).to_contain_text("8 of 9 generations descend from it")
-    shot(page, tmp_path, "teacher")
+    shot(page, "teacher")
 
 
 def test_what_descends_from_a_bad_data_set_stands_out_in_the_graph(
-    page: Page, draw: Draw, rich: dict[str, Any], tmp_path: Path
+    page: Page, draw: Draw, rich: dict[str, Any]
 ) -> None:
     draw(rich, "#gen-4")
     page.locator("#panel").get_by_role("link", name="of gen-3").click()
@@ -164,15 +160,13 @@ def test_what_descends_from_a_bad_data_set_stands_out_in_the_graph(
     bright = page.locator(".node:not(.dim)").evaluate_all("nodes => nodes.map(node => Number(node.dataset.number))")
     assert bright == [4, 5, 6, 7, 8]
     expect(page.locator("#found")).to_have_text("5 of 9 downstream")
-    shot(page, tmp_path, "tainted")
+    shot(page, "tainted")
     page.keyboard.press("Escape")
     expect(page.locator(".node.dim")).to_have_count(0)
     expect(page.locator("#panel")).to_be_visible()
 
 
-def test_links_lead_on_in_a_frame_without_origin_as_mlflow_shows_the_page(
-    page: Page, rich: dict[str, Any], tmp_path: Path
-) -> None:
+def test_links_lead_on_in_a_frame_without_origin_as_mlflow_shows_the_page(page: Page, rich: dict[str, Any]) -> None:
     page.goto("about:blank")
     page.set_content("<iframe sandbox='allow-scripts' style='width:1300px;height:900px'></iframe>")
     put = """([frame, html]) => { frame.src = URL.createObjectURL(new Blob([html], {type: "text/html"})); }"""
@@ -184,13 +178,11 @@ def test_links_lead_on_in_a_frame_without_origin_as_mlflow_shows_the_page(
     expect(frame.locator("#panel h2")).to_have_text("gen-6")
     frame.locator("#panel").get_by_role("link", name="of gen-0").click()
     expect(frame.locator("#panel h2")).to_have_text("Replayed answers")
-    shot(page, tmp_path, "framed")
+    shot(page, "framed")
 
 
 @pytest.mark.parametrize("width", [1440, 1000, 800, 390])
-def test_the_open_panel_covers_no_generation(
-    page: Page, draw: Draw, rich: dict[str, Any], tmp_path: Path, width: int
-) -> None:
+def test_the_open_panel_covers_no_generation(page: Page, draw: Draw, rich: dict[str, Any], width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})
     draw(rich, "#gen-8")
     panel = page.locator("#panel").bounding_box()
@@ -202,7 +194,7 @@ def test_the_open_panel_covers_no_generation(
         boxes = page.locator(".node").evaluate_all("nodes => nodes.map(node => node.getBoundingClientRect())")
         assert all(box["right"] <= panel["x"] for box in boxes), "beside the graph"
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    shot(page, tmp_path, f"open-{width}")
+    shot(page, f"open-{width}")
 
 
 def test_a_teacher_outside_the_lineage_hangs_as_a_label_on_the_card_it_taught(
@@ -217,7 +209,7 @@ def test_a_teacher_outside_the_lineage_hangs_as_a_label_on_the_card_it_taught(
         assert card and label
         assert card["x"] < label["x"] and label["x"] + label["width"] < card["x"] + card["width"]
         assert label["y"] < card["y"] + card["height"] < label["y"] + label["height"]
-    shot(page, tmp_path, "outside")
+    shot(page, "outside")
     page.get_by_label("teacher", exact=True).uncheck()
     expect(labels).to_have_count(0)
     page.locator(".node[data-number='1']").click()
@@ -271,7 +263,7 @@ def test_the_gates_table_says_at_which_level_and_against_whom_it_tested(page: Pa
     expect(notes).to_have_text(told)
     expect(notes.first.locator("xpath=preceding-sibling::tr[1]")).to_contain_text("improvement")
     assert page.locator("#panel").evaluate("panel => panel.scrollWidth <= panel.clientWidth")
-    shot(page, tmp_path, "gate")
+    shot(page, "gate")
 
 
 def test_a_card_with_a_stages_name_has_room_for_its_reason(page: Page, draw: Draw, rich: dict[str, Any]) -> None:
@@ -316,7 +308,7 @@ def test_the_keyboard_alone_opens_moves_searches_and_closes(page: Page, draw: Dr
 
 
 def test_a_thousand_generations_are_an_overview_and_the_newest_of_them_as_cards(
-    page: Page, draw: Draw, thousand: str, tmp_path: Path
+    page: Page, draw: Draw, thousand: str
 ) -> None:
     draw(thousand)
     told = page.locator("#stretch-told")
@@ -325,7 +317,7 @@ def test_a_thousand_generations_are_an_overview_and_the_newest_of_them_as_cards(
     expect(page.locator(".node:not(.fold)")).to_have_count(40)
     elements = page.evaluate("document.querySelectorAll('*').length")
     assert elements < 2000, "the work of drawing depends on what is in view"
-    shot(page, tmp_path, "thousand")
+    shot(page, "thousand")
     page.get_by_role("button", name="all", exact=True).click()
     expect(told).to_have_text("all 1,000 generations")
     expect(page.locator("#graph")).to_have_class("dots")
@@ -333,7 +325,7 @@ def test_a_thousand_generations_are_an_overview_and_the_newest_of_them_as_cards(
     boxes = page.locator(".node").evaluate_all("nodes => nodes.map(node => node.getBoundingClientRect())")
     assert covered(boxes) == []
     assert page.evaluate("document.querySelectorAll('*').length") < 6000
-    shot(page, tmp_path, "thousand-all")
+    shot(page, "thousand-all")
 
 
 def test_the_overview_is_moved_by_keys_and_by_the_pointer(page: Page, draw: Draw, thousand: str) -> None:
@@ -355,7 +347,7 @@ def test_the_overview_is_moved_by_keys_and_by_the_pointer(page: Page, draw: Draw
 
 
 def test_any_of_a_thousand_generations_opens_by_its_address_and_its_neighbourhood_shows(
-    page: Page, draw: Draw, thousand: str, tmp_path: Path
+    page: Page, draw: Draw, thousand: str
 ) -> None:
     draw(thousand, "#gen-4")
     assert chosen(page) == "gen-4"
@@ -365,7 +357,7 @@ def test_any_of_a_thousand_generations_opens_by_its_address_and_its_neighbourhoo
     page.locator("#hops").select_option("2")
     shown = page.locator(".node").evaluate_all("nodes => nodes.map(node => Number(node.dataset.number))")
     assert shown == [1, 2, 3, 4, 5, 6]
-    shot(page, tmp_path, "near")
+    shot(page, "near")
     page.locator("#search").fill("997")
     expect(page.locator("#found")).to_have_text("1 of 1000 match")
     page.keyboard.press("Enter")
@@ -417,7 +409,7 @@ def test_the_served_page_links_mlflow_and_breaks_no_rule_of_its_own_policy(brows
         run = "http://127.0.0.1:5999/#/experiments/7/runs/r1?workflowType=machine_learning"
         expect(link).to_have_attribute("href", run)
         page.locator("#panel .sample").first.wait_for()
-        shot(page, tmp_path, "served")
+        shot(page, "served")
     assert told == []
     page.close()
 

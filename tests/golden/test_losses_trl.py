@@ -2,7 +2,8 @@
 
 TRL computes its losses inside its trainers' methods; they are called here on a plain object with the settings that they
 read, in place of a trainer with a model and a data set. Advantages stand in the middle of TRL's sampling: of these it
-is the deviation that is TRL's own here (`test_advantages.py` has the formulas).
+is the deviation that is TRL's own here (`test_advantages.py` has the formulas). TRL takes seconds to load, which the
+process that runs these tests alone pays.
 """
 
 import math
@@ -11,9 +12,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from trl.experimental.gkd import gkd_trainer
-from trl.trainer import grpo_trainer
-from trl.trainer.utils import nanstd
 
 from bootstrap.config.policy_terms import OffPolicyCorrection
 from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
@@ -86,6 +84,8 @@ class Case:
             _metrics={"train": defaultdict(list)},
             _get_per_token_logps_and_entropies=lambda *_, **__: (logprobs, torch.zeros(B, T), None),
         )
+        from trl.trainer import grpo_trainer
+
         loss = grpo_trainer.GRPOTrainer._compute_loss(trainer, None, inputs)
         loss.backward()
         return loss.item(), logprobs.grad[self.mask]
@@ -212,6 +212,8 @@ def test_the_two_ratios_of_decoupled_ppo_are_trls_importance_sampling_correction
 
 @pytest.mark.parametrize("size", [2, 3, 8])
 def test_normalised_advantages_are_trls_times_the_root_of_bessels_correction(size):
+    from trl.trainer.utils import nanstd
+
     rewards = torch.randn(5, size, generator=torch.Generator().manual_seed(size), dtype=torch.float64)
     rewards[4] = 0.5
     # `_generate_and_score_completions`, `scale_rewards` "group" and "batch"; the correction is a float32 there.
@@ -229,6 +231,8 @@ def test_normalised_advantages_are_trls_times_the_root_of_bessels_correction(siz
 
 @pytest.mark.parametrize("beta", [0.0, 0.1, 0.5, 0.9, 1.0])
 def test_the_divergence_is_trls_generalised_jensen_shannon(beta):
+    from trl.experimental.gkd import gkd_trainer
+
     generator = torch.Generator().manual_seed(1)
     teacher = 2 * torch.randn(7, 11, generator=generator)
     mine = 2 * torch.randn(7, 11, generator=generator)

@@ -27,11 +27,6 @@ pytestmark = pytest.mark.training
 ALL_STEPS = (tiny.RL, tiny.REJECTION, tiny.DISTILL)
 
 
-@pytest.fixture(autouse=True)
-def _quick_benchmark(monkeypatch):
-    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
-
-
 @pytest.fixture(scope="module")
 def lineage(tmp_path_factory) -> tuple[Path, list[Entry]]:
     root = tmp_path_factory.mktemp("lineage")
@@ -420,7 +415,6 @@ def test_seconds_of_finished_stages_survive_a_kill(tmp_path, monkeypatch):
     with pytest.raises(Killed):
         tiny.grow(settings, tmp_path)
     monkeypatch.undo()
-    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
     seconds = tiny.grow(settings, tmp_path)[1].annotations.seconds
     assert all(seconds[phase] > 0 for phase in ("generate", "train", "evaluate"))
 

@@ -34,7 +34,6 @@ LONG, UNREAD, UNSHOWN = 3, 4, 5
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
     monkeypatch.setattr(findings, "_found", {})
 
 

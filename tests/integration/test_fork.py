@@ -33,11 +33,6 @@ pytestmark = [pytest.mark.torch, pytest.mark.training]
 FIXED = {"count": 1, "curriculum": {"type": "fixed"}, "steps": [tiny.RL]}
 
 
-@pytest.fixture(autouse=True)
-def _quick_benchmark(monkeypatch):
-    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Path:
     """A store with a lineage `tiny` of one generation beyond the base, which remembers its recipe."""

@@ -35,11 +35,6 @@ ALL_OWN = {"metric": "model_made", "max": 0.5}
 """Broken by `OWN` alone."""
 
 
-@pytest.fixture(autouse=True)
-def _quick_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
-
-
 def recipe(*guards: dict[str, object], count: int = 2, **changes: object) -> Recipe:
     """One generation shown references, then others that imitate their own answers; the gate promotes them all."""
     stages = [

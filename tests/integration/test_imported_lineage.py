@@ -19,11 +19,6 @@ from bootstrap.store.verify import verify
 pytestmark = [pytest.mark.torch, pytest.mark.training]
 
 
-@pytest.fixture(autouse=True)
-def _quick_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
-
-
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with a lineage `tiny` of one generation beyond the base, and its copy."""

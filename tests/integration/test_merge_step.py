@@ -35,11 +35,6 @@ def soup(*steps, **changes) -> Recipe:
     return tiny.recipe(generations={"stages": stages}, **changes)
 
 
-@pytest.fixture(autouse=True)
-def _quick_benchmark(monkeypatch):
-    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
-
-
 def files_of(root, entry):
     return LineageStore(root).artifact(entry.generation.artifacts["weights"]).read_all()
 

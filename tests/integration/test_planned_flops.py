@@ -14,7 +14,6 @@ pytestmark = pytest.mark.training
 
 
 def test_planned_flops_are_those_that_the_ledger_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
     own = tiny.REJECTION | {"source": tiny.REJECTION["source"] | {"filter": "none"}}
     taught = tiny.RL | {"algorithm": {"type": "reinforce_pp", "kl": {"weight": 0.1}}}
     taught |= {"teaching": {"loss": "reverse_kl", "teacher": "champion"}}

@@ -133,6 +133,13 @@ def test_freed_weights_are_told_before_anything_is_made(lineage: Lineage, tmp_pa
     assert "freed" in refused(Lineage(tmp_path, "tiny"), tmp_path)
 
 
+@pytest.fixture
+def published_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publishing takes longer than these runs."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+
+
+@pytest.mark.usefixtures("published_nowhere")
 def test_a_fork_s_generation_0_is_made_again_from_its_origin(
     lineage: Lineage, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,6 +154,7 @@ def test_a_fork_s_generation_0_is_made_again_from_its_origin(
     shutil.rmtree(store / "forked")
 
 
+@pytest.mark.usefixtures("published_nowhere")
 def test_a_fork_is_made_again_after_the_weights_before_its_origin_were_freed(lineage: Lineage, tmp_path: Path) -> None:
     store = LineageStore(tmp_path / "tiny")
     shutil.copytree(lineage.path, store.root)

@@ -27,9 +27,7 @@ RECIPE = tiny.recipe(steps=[tiny.REJECTION], gate={"min_prompts": 10, "alpha": 0
 @pytest.fixture(scope="module")
 def lineage(tmp_path_factory: pytest.TempPathFactory) -> tuple[LineageStore, list[Entry]]:
     root = tmp_path_factory.mktemp("lineage")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
-        entries = tiny.grow(RECIPE, root)
+    entries = tiny.grow(RECIPE, root)
     return LineageStore(root), entries
 
 
@@ -152,7 +150,6 @@ def test_a_champion_judged_by_another_version_is_judged_again_before_the_gate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Both sides of a comparison are judged alike, also when the verifier changed between two generations."""
-    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
     settings = {"steps": [tiny.REJECTION], "gate": {"min_prompts": 10, "alpha": 0.9}}
     before = tiny.grow(tiny.recipe(count=1, **settings), tmp_path)
     champion = before[before[-1].generation.champion].generation

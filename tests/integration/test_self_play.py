@@ -24,11 +24,6 @@ RECIPE = tiny.recipe(steps=(tiny.SELF_PLAY,), count=2, **tiny.PROGRAMS)
 TASK = build_task(RECIPE.task)
 
 
-@pytest.fixture(autouse=True)
-def _quick_benchmark(monkeypatch):
-    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
-
-
 class Killed(BaseException):
     """Stands for SIGKILL: nothing below catches it."""
 

@@ -38,17 +38,10 @@ WATCHED = tiny.recipe(
 )
 
 
-@pytest.fixture(autouse=True)
-def _quick_benchmark(monkeypatch):
-    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
-
-
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory) -> tuple[Path, list[Entry]]:
     root = tmp_path_factory.mktemp("watched")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
-        return root, tiny.grow(WATCHED, root)
+    return root, tiny.grow(WATCHED, root)
 
 
 def test_every_generation_answers_the_panels_held_out_prompts(watched):
@@ -200,9 +193,7 @@ class Spy(LocalPool):
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory) -> tuple[Path, list[Entry], Spy]:
     root, spy = tmp_path_factory.mktemp("mixed"), Spy()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
-        return root, tiny.grow(MIXED, root, pool=spy), spy
+    return root, tiny.grow(MIXED, root, pool=spy), spy
 
 
 def test_a_mixture_is_sampled_judged_and_replayed_part_by_part(mixed):

@@ -30,13 +30,6 @@ TASK = {"type": "addition", "base_level": 2, "heldout_fraction": 0.3}
 KEYS = ("split_by", "final_fraction")
 
 
-@pytest.fixture(autouse=True)
-def _quick_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-
-
 def recipe(**changes: Any) -> Recipe:
     return tiny.recipe(task={**TASK, **changes}, steps=[tiny.REJECTION], count=1)
 
@@ -53,9 +46,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with a lineage `tiny` whose header and remembered recipe are of such a version."""
     found = tmp_path_factory.mktemp("store")
     settings = recipe(split_by="text")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
-        tiny.grow(settings, found / "tiny")
+    tiny.grow(settings, found / "tiny")
     lineage = LineageStore(found / "tiny")
     assert without(lineage.header().identity) == lineage.header().identity, "it is the identity that it had then"
     remember_recipe(lineage, settings, folder=found)

@@ -18,11 +18,6 @@ pytestmark = pytest.mark.training
 CODE = {"type": "code", "cpu_seconds": 0.5, "memory_mb": 128}
 
 
-@pytest.fixture(autouse=True)
-def _quick_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
-
-
 def recipe(**changes: Any) -> Recipe:
     settings = tiny.recipe(count=1).model_dump(mode="json")
     settings["base"]["model"]["max_length"] = 128

@@ -112,11 +112,6 @@ def page(browser: Browser) -> Iterator[Page]:
         yield page
 
 
-@pytest.fixture
-def shot(tmp_path: Path) -> chromium.Shot:
-    return chromium.shots(tmp_path)
-
-
 def _committed(store: LineageStore) -> int:
     return len(store.ledger.read()) if store.exists else 0
 

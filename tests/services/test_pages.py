@@ -12,6 +12,7 @@ import requests
 import yaml
 from playwright.sync_api import Browser, Page, expect
 from support import chromium, dashboards, ways
+from support.chromium import shot
 from support.stack import INFRA, LINEAGE, Grown, Stack
 
 from bootstrap.ledger_records import Generation
@@ -93,9 +94,7 @@ def test_grafana_finds_prometheus_and_both_folders_of_dashboards(stack: Stack) -
     assert "rayDefaultDashboard" in uids, "Ray did not write its dashboards where Grafana reads them"
 
 
-def test_mlflow_shows_a_generations_run(
-    grown: Grown, published: dict[int, Receipt], stack: Stack, page: Page, shot: chromium.Shot
-) -> None:
+def test_mlflow_shows_a_generations_run(grown: Grown, published: dict[int, Receipt], stack: Stack, page: Page) -> None:
     own = published[1]
     outcome = grown.store.ledger.read()[1].generation.outcome
     page.goto(tracking.run_url(stack.mlflow, own.experiment_id, own.run_id))
@@ -106,15 +105,11 @@ def test_mlflow_shows_a_generations_run(
     shot(page, "mlflow-run")
 
 
-@pytest.mark.parametrize("kind", ways.KINDS)
 def test_from_every_page_of_a_generation_each_link_of_the_bar_leads_where_it_says(
-    grown: Grown, published: dict[int, Receipt], stack: Stack, page: Page, shot: chromium.Shot, kind: str
+    grown: Grown, published: dict[int, Receipt], stack: Stack, page: Page
 ) -> None:
-    own, bar = published[1], _bar([entry.generation for entry in grown.store.ledger.read()], number=1)
-    page.goto(ways.address(kind, stack.mlflow, own, registered=LINEAGE))
-    expect(page.get_by_text(bar.says).first).to_be_visible()
-    shot(page, f"mlflow-{kind}")
-    ways.click_every_link(page, bar, own, shot=shot)
+    bar = _bar([entry.generation for entry in grown.store.ledger.read()], number=1)
+    ways.click_from_every_page(page, bar, published[1], stack.mlflow)
 
 
 def _bar(nodes: Sequence[Generation], *, number: int) -> ways.Bar:
@@ -133,7 +128,7 @@ def _bar(nodes: Sequence[Generation], *, number: int) -> ways.Bar:
 
 
 def test_mlflow_shows_the_lineages_picture_from_the_bucket(
-    published: dict[int, Receipt], stack: Stack, page: Page, shot: chromium.Shot
+    published: dict[int, Receipt], stack: Stack, page: Page
 ) -> None:
     own = published[0]
     page.goto(tracking.lineage_url(stack.mlflow, own.experiment_id, own.lineage_run_id))
@@ -143,9 +138,7 @@ def test_mlflow_shows_the_lineages_picture_from_the_bucket(
     shot(page, "mlflow-lineage")
 
 
-def test_ray_shows_job_and_worker_to_someone_with_the_token(
-    grown: Grown, stack: Stack, page: Page, shot: chromium.Shot
-) -> None:
+def test_ray_shows_job_and_worker_to_someone_with_the_token(grown: Grown, stack: Stack, page: Page) -> None:
     page.goto(f"{stack.ray}/#/jobs")
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Authentication Token Required")
@@ -163,9 +156,7 @@ def test_ray_shows_job_and_worker_to_someone_with_the_token(
     shot(page, "ray-actors")
 
 
-def test_prometheus_draws_a_query_of_the_dashboards(
-    settled: float, stack: Stack, browser: Browser, shot: chromium.Shot
-) -> None:
+def test_prometheus_draws_a_query_of_the_dashboards(settled: float, stack: Stack, browser: Browser) -> None:
     query = next(query.text for query in dashboards.queries(DASHBOARDS) if "bootstrap_tokens" in query.text)
     # One script of the page as Debian builds it is of a kind that browsers refuse.
     with chromium.new_page(browser, strict=False) as page:

@@ -2,15 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-Shot = Callable[[Page, str], None]
-"""Keeps a picture of a page under a name."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox",
@@ -58,12 +56,8 @@ def new_page(browser: Browser, *, strict: bool = True) -> Iterator[Page]:
     assert not (strict and failures), f"scripts failed on the page: {failures}"
 
 
-def shots(folder: Path) -> Shot:
-    """Return what keeps pictures in the folder that the variable SCREENSHOTS names, else in `folder`."""
-    kept = Path(os.environ.get("SCREENSHOTS") or folder)
-    kept.mkdir(parents=True, exist_ok=True)
-
-    def shot(page: Page, name: str) -> None:
-        page.screenshot(path=kept / f"{name}.png")
-
-    return shot
+def shot(page: Page, name: str) -> None:
+    """Keep a picture in the folder that the variable SCREENSHOTS names; without it, spare the time."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder) / f"{name}.png")

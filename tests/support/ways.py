@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from playwright.sync_api import Page, expect
-from support.chromium import PATIENCE, Shot
+from support.chromium import PATIENCE, shot
 
 from bootstrap.lineage import tracking
 from bootstrap.lineage.outbox import Receipt
@@ -36,6 +36,11 @@ class Bar:
         titles = {"gate": "Gate decision", self.results: "Results", "data": "Data sets", self.verifier: "Verifiers"}
         return {link: f"{title} of gen-{self.number}" for link, title in (titles | {"cost": "Cost"}).items()}
 
+    @property
+    def labels(self) -> list[str]:
+        """All links."""
+        return [*self.relatives, *self.sheets, "samples", "lineage", *KINDS]
+
 
 def address(kind: str, url: str, own: Receipt, *, registered: str) -> str:
     """Return the address of one of a generation's pages."""
@@ -52,17 +57,27 @@ def follow(page: Page, label: str) -> Page:
     return opened.value
 
 
-def click_every_link(page: Page, bar: Bar, own: Receipt, *, shot: Shot) -> None:
-    """Click each link of the bar on an opened page of the generation, and expect what it says.
+def click_from_every_page(page: Page, bar: Bar, own: Receipt, url: str) -> None:
+    """See the same links on each page of the generation on the server `url`, and click each of them on the last."""
+    links: dict[str, list[tuple[str, str]]] = {}
+    for kind in reversed(KINDS):
+        page.goto(address(kind, url, own, registered=bar.registered))
+        expect(page.get_by_text(bar.says).first).to_be_visible()
+        shot(page, kind)
+        found = [page.get_by_role("link", name=label, exact=True).first for label in bar.labels]
+        links[kind] = [(link.evaluate("link => link.href"), link.get_attribute("target") or "") for link in found]
+    assert links["version"] == links["model"] == links["run"]
+    click_every_link(page, bar, own)
 
-    `own`: the generation's receipt. `shot`: called with a page that a link led to and a name for its picture.
-    """
+
+def click_every_link(page: Page, bar: Bar, own: Receipt) -> None:
+    """Click each link of the bar on an opened page of the generation with the receipt `own`; expect what it says."""
     for label, begins in bar.relatives.items():
         opened = follow(page, label)
         expect(opened.get_by_text(begins).first).to_be_visible()
         expect(opened.get_by_role("heading", name=label, exact=True)).to_be_visible()
         opened.close()
-    click_every_sheet(page, bar, shot=shot)
+    click_every_sheet(page, bar)
     opened = follow(page, "samples")
     expect(opened.get_by_text(bar.samples)).to_be_visible()
     shot(opened, "samples")
@@ -79,7 +94,7 @@ def click_every_link(page: Page, bar: Bar, own: Receipt, *, shot: Shot) -> None:
         opened.close()
 
 
-def click_every_sheet(page: Page, bar: Bar, *, shot: Shot) -> None:
+def click_every_sheet(page: Page, bar: Bar) -> None:
     """Click each link of the bar that leads to an explanation, on an opened page of the generation or of those."""
     for label, title in bar.sheets.items():
         opened = follow(page, label)

@@ -484,50 +484,53 @@ def test_the_environment_names_ray_job_and_source(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.training
-def test_a_run_ends_with_the_table_and_says_how_to_see_it(tmp_path: Path, recipe_path: Path) -> None:
-    answer = bootstrap("run", recipe_path, "--local", "--workers", 1, env={"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
-    assert answer.returncode == 0, answer.stderr
-    assert answer.stdout.count("warning: MLflow is not up to date") == 1
+def test_a_run_ends_with_the_table_and_says_how_to_see_it(
+    tmp_path: Path, recipe_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert main(["run", str(recipe_path), "--local", "--workers", "1"]) == 0
+    told, complaint = capsys.readouterr()
+    assert told.count("warning: MLflow is not up to date") == 1
     # Two updates teach nothing, which is told too.
-    assert (answer.stdout + answer.stderr).count("warning: MLflow") == 1
-    assert "lineage tiny" in answer.stdout and "gen-1" in answer.stdout
-    assert "see it in MLflow: http://127.0.0.1:9" in answer.stdout
-    assert answer.stdout.splitlines()[-1].startswith("took ")
-    assert " for 2 generations: start-up " in answer.stdout.splitlines()[-1]
+    assert (told + complaint).count("warning: MLflow") == 1
+    assert "lineage tiny" in told and "gen-1" in told
+    assert "see it in MLflow: http://127.0.0.1:9" in told
+    assert told.splitlines()[-1].startswith("took ")
+    assert " for 2 generations: start-up " in told.splitlines()[-1]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
     last = recall(LineageStore(tmp_path / "runs" / "tiny"))
     assert last is not None and last.uri == "http://127.0.0.1:9"
-    remembered = bootstrap("run", tmp_path / "runs" / "tiny" / "recipe.json", "--local", "tracking.experiment=mine")
-    assert "see it in MLflow: http://127.0.0.1:9" in remembered.stdout, remembered.stderr
+    own = tmp_path / "runs" / "tiny" / "recipe.json"
+    assert "see it in MLflow: http://127.0.0.1:9" in output(capsys, "run", own, "--local", "tracking.experiment=mine")
     assert recall(LineageStore(tmp_path / "runs" / "tiny")) == last.model_copy(update={"experiment": "mine"})
     before = {path: path.read_bytes() for path in (tmp_path / "runs" / "tiny" / "ledger").iterdir()}
-    again = bootstrap("run", recipe_path, "--local", env={"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
-    assert again.returncode == 0, again.stderr
+    output(capsys, "run", recipe_path, "--local", "tracking.uri=http://127.0.0.1:9")
     assert {path: path.read_bytes() for path in before} == before
-    other = bootstrap("run", recipe_path, "seed=1", "--local")
-    assert other.returncode == 3
-    assert "changed: seed: 0 -> 1" in other.stderr
+    assert "changed: seed: 0 -> 1" in refusal(capsys, "run", recipe_path, "seed=1", "--local", code=3)
     undisturbed = tiny.grow(load_recipe(recipe_path), tmp_path / "alone")
     found = LineageStore(tmp_path / "runs" / "tiny").ledger.read()
     assert [entry.hash for entry in found] == [entry.hash for entry in undisturbed], "MLflow decides on nothing"
 
 
 @pytest.mark.training
-def test_a_guard_that_ends_a_run_has_its_own_exit_code_and_is_heeded_until_it_is_overruled(recipe_path: Path) -> None:
+def test_a_guard_that_ends_a_run_has_its_own_exit_code_and_is_heeded_until_it_is_overruled(
+    recipe_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     guards = "guards=[{metric: model_made, min: 0.001, action: stop}]"
-    words = ("run", recipe_path, guards, "--local", "--workers", 1)
-    away = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
-    ended = bootstrap(*words, env=away)
-    assert ended.returncode == errors.GuardStop.exit_code
-    assert "guard of gen-0: model_made 0 is below 0.001 (stop)" in ended.stdout
-    assert "lineage tiny" in ended.stdout and "gen-1" not in ended.stdout
-    assert ended.stderr.count("error: ") == 1 and "Traceback" not in ended.stderr
-    assert "a guard ended the run at gen-0: model_made 0 is below 0.001 (stop). Look at it with" in ended.stderr
-    again = bootstrap(*words, env=away)
-    assert (again.returncode, again.stderr) == (ended.returncode, ended.stderr)
+    words = ("run", str(recipe_path), guards, "--local", "--workers", "1")
+    assert main(words) == errors.GuardStop.exit_code
+    told = capsys.readouterr()
+    assert "guard of gen-0: model_made 0 is below 0.001 (stop)" in told.out
+    assert "lineage tiny" in told.out and "gen-1" not in told.out
+    assert told.err.count("error: ") == 1 and "Traceback" not in told.err
+    assert "a guard ended the run at gen-0: model_made 0 is below 0.001 (stop). Look at it with" in told.err
+    assert main(words) == errors.GuardStop.exit_code
+    assert capsys.readouterr().err == told.err
     note = "note: a guard ended the run at gen-0: model_made 0 is below 0.001 (stop); only --past-guards continues"
-    assert note in bootstrap("plan", recipe_path, guards).stdout
-    further = bootstrap(*words, "--past-guards", env=away)
-    assert "gen-1" in further.stdout, further.stderr
+    assert note in output(capsys, "plan", recipe_path, guards)
+    # The guard ends the next generation's run, too.
+    assert "gen-1 rejected" in output(capsys, *words, "--past-guards", code=errors.GuardStop.exit_code)
 
 
 def test_a_git_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -543,8 +546,7 @@ def test_a_git_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.training
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_polite_stop_says_how_to_continue(recipe_path: Path, number: signal.Signals) -> None:
+def test_a_polite_stop_says_how_to_continue(recipe_path: Path) -> None:
     command = [sys.executable, "-m", "bootstrap", "run", str(recipe_path), "base.steps.0.updates=100000", "--local"]
     run = subprocess.Popen(
         command,
@@ -553,30 +555,32 @@ def test_a_polite_stop_says_how_to_continue(recipe_path: Path, number: signal.Si
         text=True,
         env=environ(),
         # A test suite started in the background ignores Ctrl-C, and its children would inherit that.
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert run.stdout is not None
     guard = threading.Timer(600, run.kill)
     guard.start()
     # The first line of progress shows that training is under way.
     assert run.stdout.readline().startswith("generation 0/1 train")
-    run.send_signal(number)
+    run.send_signal(signal.SIGINT)
     _, complaint = run.communicate()
     guard.cancel()
     assert run.returncode == 130, complaint
     assert complaint.strip() == "stopped; run the same command again to continue"
 
 
-def bootstrap(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, as people do."""
-    return subprocess.run(
-        [sys.executable, "-m", "bootstrap", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={**environ(), **(env or {})},
-    )
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_polite_end_by_others_stops_a_run_as_ctrl_c_does(
+    number: signal.Signals, recipe_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bootstrap.cli.run.planned", lambda *_, **__: signal.raise_signal(number))
+    handlers = {one: signal.signal(one, signal.SIG_DFL) for one in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        assert main(["run", str(recipe_path)]) == INTERRUPTED
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
+    assert capsys.readouterr().err == "stopped; run the same command again to continue\n"
 
 
 def environ() -> dict[str, str]:

@@ -152,9 +152,7 @@ def test_what_cannot_be_checked_says_what_is_missing(
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
-        tiny.grow(tiny.recipe(count=1, gate={"min_prompts": 10, "alpha": 0.9}), root / "tiny")
+    tiny.grow(tiny.recipe(count=1, gate={"min_prompts": 10, "alpha": 0.9}), root / "tiny")
     return root
 
 

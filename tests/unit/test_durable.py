@@ -22,6 +22,10 @@ def test_a_written_file_replaces_the_old_one_and_leaves_nothing_else(tmp_path: P
     assert names(tmp_path) == ["a"]
 
 
+def test_outside_these_tests_a_sync_is_the_systems_own():
+    assert durable.Files.fsync is os.fsync and "fsync" in vars(durable.OS)
+
+
 def test_an_empty_file_and_a_large_one_are_written_whole(tmp_path: Path):
     large = bytes(range(256)) * 40_000
     durable.write_file(tmp_path / "empty", b"")

@@ -209,7 +209,6 @@ def test_a_precision_that_is_asked_for_is_taken_whatever_the_processor(monkeypat
 
 
 def test_what_auto_came_to_is_recorded_and_tells_results_apart_within_one_recipe(tmp_path, monkeypatch):
-    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
     model = {"type": "scratch", "hidden_size": 16, "intermediate_size": 16, "num_layers": 1, "num_heads": 1}
     base = {"model": model, "steps": [{"type": "sft", "updates": 1, "batch_size": 4}]}
     settings = tiny.recipe(count=0, base=base, training={"precision": "auto"})
@@ -225,7 +224,6 @@ def test_what_auto_came_to_is_recorded_and_tells_results_apart_within_one_recipe
 
 def test_a_lineage_keeps_the_precision_that_auto_came_to(tmp_path, monkeypatch):
     """On a machine that would choose another, so that no generation is compared across precisions."""
-    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
     for count, has_bf16 in ((0, True), (1, False)):
         monkeypatch.setattr(processor, "has_bf16", lambda has=has_bf16: has)
         entries = tiny.grow(tiny.recipe(count=count, training={"precision": "auto"}), tmp_path)
