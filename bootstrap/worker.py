@@ -131,8 +131,9 @@ class Worker(ModelProcess):
 
         Raises FingerprintMismatch when they are not those of the fingerprint.
         """
-        is_alike = self.model is not None and self.base is None and self.passed_on == models.passed_on(published.files)
-        if is_alike and models.replace_weights(self.model, published.files):
+        model, is_whole = self.model, self.base is None
+        is_alike = model is not None and is_whole and self.passed_on == models.passed_on(published.files)
+        if is_alike and models.replace_weights(model, published.files):
             if self.inference_copy is not None:
                 self.inference_copy.refresh()
             self._fingerprint = None

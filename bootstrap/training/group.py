@@ -10,6 +10,9 @@ or an object store. Sums are the receiver's, in rank order, so that a result dep
 Left out: what is exchanged (`learner.py`), and where processes stand (the pool's).
 """
 
+# torch declares its stores in a private module.
+# pyright: reportPrivateImportUsage=false
+
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
