@@ -18,9 +18,10 @@ from bootstrap.learner_records import Divergence
 from bootstrap.memory import Room
 from bootstrap.records import Example
 from bootstrap.training.batch import MicroBatch, micro_batches
+from bootstrap.training.completion import completion
 from bootstrap.training.learner import MAX_LOGITS
 from bootstrap.training.loss import divergence
-from bootstrap.training.model import head, model_shape, readable
+from bootstrap.training.model import model_shape, readable
 
 
 @torch.no_grad()
@@ -58,6 +59,5 @@ def divergence_from(
 
 def _logits(model: PreTrainedModel, micro: MicroBatch, compute: Callable[[], AbstractContextManager[Any]]) -> Tensor:
     """Return the logits (N, V) that predict the completion tokens."""
-    with compute():
-        hidden = model.base_model(input_ids=readable(micro.tokens_BT, model), use_cache=False).last_hidden_state
-    return head(model)(hidden[micro.row_N, micro.position_N].float())
+    places = (micro.row_N, micro.position_N)
+    return completion(model, readable(micro.tokens_BT, model), None, places, compute)[1]

@@ -5,9 +5,9 @@ the whole batch's normalizers. The sum over workers, in worker order, is the gra
 worker applies it to its own copy of the weights.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from bootstrap.memory import Room
 from bootstrap.records import Batch, Example
 from bootstrap.training import packing
 from bootstrap.training.batch import MicroBatch, micro_batches
+from bootstrap.training.completion import completion
 from bootstrap.training.critic import Critic, build_optimizer
 from bootstrap.training.late_ends import ANYTIME, LateEnds
 from bootstrap.training.loss import (
@@ -37,9 +38,10 @@ from bootstrap.training.loss import (
     policy_gradient,
     value_loss,
 )
-from bootstrap.training.model import checksum, head, model_shape, output_matrix, output_width, readable
+from bootstrap.training.model import checksum, model_shape, output_matrix, output_width, readable
 from bootstrap.training.optimizer import build_optimizers
 from bootstrap.training.precision import recompute_blocks
+from bootstrap.training.sums import Sums, metrics_of
 
 WEIGHT = "weight"
 """Key of the parameter itself in the optimizer's state, for parameters outside the model."""
@@ -48,23 +50,13 @@ PORTION = 2**22
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Gradient:
+class Gradient(Sums):
     """A shard's gradient and its sums, divided by the global normalizers."""
 
     flat: np.ndarray
     """Gradients of all trainable parameters in order, the critic's last, float32 (P,)."""
     checksum: int
     """Of `flat`, by the worker that made it."""
-    rl_loss: float
-    ce_loss: float
-    kl_loss: float
-    value_loss: float
-    ratio_max: float
-    logprob_difference: float
-    num_clipped: int
-    num_rl_tokens: int
-    num_tokens: int
-    flops: float
 
 
 class Learner:
@@ -119,6 +111,13 @@ class Learner:
 
     def gradient(self, batch: Batch) -> Gradient:
         """Return the gradient of this shard's examples; an empty shard gives zeros."""
+        sums = self.accumulate(batch)
+        everyone = (*self.parameters, *self.critic_parameters)
+        flat = torch.cat([_grad(p).reshape(-1) for p in everyone]).float().cpu().numpy()
+        return Gradient(flat=flat, checksum=checksum(torch.from_numpy(flat).split(PORTION)), **asdict(sums))
+
+    def accumulate(self, batch: Batch) -> Sums:
+        """Leave the gradient of this shard's examples in the parameters, and return its sums."""
         # Dropout stays off: it would draw from its own generator, and sampling has none.
         self.model.eval()
         if self.recompute:
@@ -129,8 +128,7 @@ class Learner:
         ratio_max, difference, num_clipped, num_rl, num_tokens, flops = 1.0, 0.0, 0, 0, 0, 0.0
         for examples, host in self._passes(batch.examples):
             micro = host.to(self.device)
-            hidden_ND = self._hidden(self.model, micro)
-            logits_NV = head(self.model)(hidden_ND)
+            hidden_ND, logits_NV = self._completion(micro)
             logprobs_N = _logprobs(logits_NV, micro.targets_N)
             is_rl_N = micro.is_rl_N
             policy_N = logprobs_N
@@ -167,11 +165,7 @@ class Learner:
             num_tokens += sum(micro.lengths)
             flops += train_flops(self.shape, micro.lengths)
             flops += self._teacher_flops(examples, micro)
-        everyone = (*self.parameters, *self.critic_parameters)
-        flat = torch.cat([_grad(p).reshape(-1) for p in everyone]).float().cpu().numpy()
-        return Gradient(
-            flat=flat,
-            checksum=checksum(torch.from_numpy(flat).split(PORTION)),
+        return Sums(
             rl_loss=totals["rl"],
             ce_loss=totals["ce"],
             kl_loss=totals["kl"],
@@ -184,16 +178,10 @@ class Learner:
             flops=flops,
         )
 
-    def _hidden(self, model: PreTrainedModel, micro: MicroBatch) -> Tensor:
-        """Return a model's last hidden state (N, D) at each completion token's predictor, in float32."""
-        hidden = self._forward(model, micro.tokens_BT, micro.sequence_BT)
-        return hidden[micro.place_S[micro.row_N], micro.position_N].float()
-
-    def _forward(self, model: PreTrainedModel, tokens_BT: Tensor, sequence_BT: Tensor | None) -> Tensor:
-        """Return a model's last hidden states (B, T, D)."""
-        apart = packing.attention(model, sequence_BT) if sequence_BT is not None else {}
-        with self.compute():
-            return model.base_model(input_ids=tokens_BT, use_cache=False, **apart).last_hidden_state
+    def _completion(self, micro: MicroBatch) -> tuple[Tensor, Tensor]:
+        """Return the model's last hidden state (N, D) and logits (N, V) at each completion token's predictor."""
+        places = (micro.place_S[micro.row_N], micro.position_N)
+        return completion(self.model, micro.tokens_BT, micro.sequence_BT, places, self.compute)
 
     def _passes(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], MicroBatch]]:
         for part, micro in micro_batches(
@@ -214,8 +202,8 @@ class Learner:
         found = []
         for part, host in self._passes(examples):
             micro = host.to(self.device)
-            hidden_ND = self._hidden(self.model, micro)
-            logits_NV = self.late_ends.without(head(self.model)(hidden_ND), micro)
+            hidden_ND, logits_NV = self._completion(micro)
+            logits_NV = self.late_ends.without(logits_NV, micro)
             logprobs_N = _logprobs(logits_NV / temperature, micro.targets_N)
             values_N = self.critic(hidden_ND) if self.critic is not None else None
             rewards_N = self._token_rewards(part, micro, logprobs_N, temperature=temperature)
@@ -241,7 +229,7 @@ class Learner:
     ) -> Tensor:
         """Return each token's reward (N) from the KL targets in the reward."""
         rewards_N = torch.zeros_like(logprobs_N)
-        for fingerprint, rows in _rows_by_kl_target(examples).items():
+        for fingerprint, rows in self._turns(rows_by_kl_target, examples):
             mine_N, logits_NV = self._frozen_logits(fingerprint, rows, micro)
             logits_NV = self.late_ends.without(logits_NV.float(), micro, mine_N)
             kl_target_N = _kl_target_logprobs(logits_NV / temperature, micro.targets_N[mine_N])
@@ -266,7 +254,7 @@ class Learner:
         advantages_N, held = micro.advantages_N, logprobs_N.new_zeros(())
         if any(example.anchor_penalty_weights for example in examples):
             held = held + anchor_penalty(logprobs_N, micro.old_logprobs_N, micro.anchor_penalty_weights_N)
-        for fingerprint, rows in _rows_by_kl_target(examples).items():
+        for fingerprint, rows in self._turns(rows_by_kl_target, examples):
             mine_N, logits_NV = self._frozen_logits(fingerprint, rows, micro)
             logits_NV = self.late_ends.without(logits_NV.float(), micro, mine_N)
             kl_target_N = _kl_target_logprobs(logits_NV / temperature, micro.targets_N[mine_N])
@@ -289,7 +277,7 @@ class Learner:
     def _kl(self, examples: list[Example], micro: MicroBatch, logits_NV: Tensor, batch: Batch) -> Tensor:
         """Return the summed divergence to the examples' teachers; one forward pass per distinct teacher."""
         total = logits_NV.new_zeros(())
-        for fingerprint, rows in _rows_by_teacher(examples).items():
+        for fingerprint, rows in self._turns(rows_by_teacher, examples):
             mine_N, teacher_logits_NV = self._frozen_logits(fingerprint, rows, micro)
             weights_N = micro.kl_weights_N[mine_N]
             total = total + divergence(
@@ -301,22 +289,28 @@ class Learner:
     def _frozen_logits(self, fingerprint: str, rows: list[int], micro: MicroBatch) -> tuple[Tensor, Tensor]:
         """Return the mask (N) of the tokens of some rows, and a frozen model's logits at these tokens.
 
-        One forward pass. Outputs that the student lacks are cut off.
+        One forward pass, also without any rows. Outputs that the student lacks are cut off.
         """
-        mine_N = torch.isin(micro.row_N, torch.tensor(rows, device=self.device))
-        places_R = micro.place_S[rows].unique()
+        mine_N = torch.isin(micro.row_N, torch.tensor(rows, dtype=torch.long, device=self.device))
+        places_R = micro.place_S[rows or [0]].unique()
         # Places ascend, so `searchsorted` gives a row's place among the teacher's rows.
         place_N = torch.searchsorted(places_R, micro.place_S[micro.row_N[mine_N]])
         model = self.teachers[fingerprint]
         sequence_RT = micro.sequence_BT[places_R] if micro.sequence_BT is not None else None
-        hidden = self._forward(model, readable(micro.tokens_BT[places_R], model), sequence_RT)
-        logits_NV = head(model)(hidden[place_N, micro.position_N[mine_N]].float())
+        tokens_RT = readable(micro.tokens_BT[places_R], model)
+        _, logits_NV = completion(model, tokens_RT, sequence_RT, (place_N, micro.position_N[mine_N]), self.compute)
         return mine_N, logits_NV[:, : output_width(self.model)]
+
+    def _turns(
+        self, rows_of: Callable[[list[Example]], dict[str, list[int]]], examples: list[Example]
+    ) -> Iterable[tuple[str, list[int]]]:
+        """Yield the frozen models that are called in a pass, each with its rows, in the order of the calls."""
+        return rows_of(examples).items()
 
     def _teacher_flops(self, examples: list[Example], micro: MicroBatch) -> float:
         return sum(
             forward_flops(model_shape(self.teachers[fingerprint]), [micro.lengths[row] for row in rows])
-            for passes in (_rows_by_teacher(examples), _rows_by_kl_target(examples))
+            for passes in (rows_by_teacher(examples), rows_by_kl_target(examples))
             for fingerprint, rows in passes.items()
         )
 
@@ -346,21 +340,7 @@ class Learner:
             self._step(self.parameters, self.optimizers, policy, lr_factor)
         if critic_norm > 0:
             self._step(self.critic_parameters, self.critic_optimizers, critic, lr_factor)
-        rl, ce, kl = (sum(getattr(g, name) for g in gradients) for name in ("rl_loss", "ce_loss", "kl_loss"))
-        num_rl = sum(g.num_rl_tokens for g in gradients)
-        return UpdateMetrics(
-            loss=rl + ce + kl,
-            rl_loss=rl,
-            ce_loss=ce,
-            kl_loss=kl,
-            value_loss=sum(g.value_loss for g in gradients),
-            grad_norm=norm,
-            ratio_max=max(g.ratio_max for g in gradients),
-            logprob_difference=max(g.logprob_difference for g in gradients),
-            clip_fraction=sum(g.num_clipped for g in gradients) / max(num_rl, 1),
-            num_tokens=sum(g.num_tokens for g in gradients),
-            flops=sum(g.flops for g in gradients),
-        )
+        return metrics_of(gradients, grad_norm=norm)
 
     def _step(
         self,
@@ -374,6 +354,10 @@ class Learner:
             chunk = flat[offset : offset + parameter.numel()]
             parameter.grad = chunk.view_as(parameter).to(parameter.device, parameter.dtype)
             offset += parameter.numel()
+        self._move(optimizers, lr_factor)
+
+    def _move(self, optimizers: Mapping[str, torch.optim.Optimizer], lr_factor: float) -> None:
+        """Let optimizers step by the gradients in their parameters, at their rates times a factor."""
         for name, optimizer in optimizers.items():
             for group, lr in zip(optimizer.param_groups, self.base_lr[name], strict=True):
                 group["lr"] = lr * lr_factor
@@ -432,7 +416,7 @@ def _mask_unknown_tokens(kl_target_logprobs_N: Tensor, own_logprobs_N: Tensor) -
     return torch.where(kl_target_logprobs_N.isneginf(), own_logprobs_N.detach(), kl_target_logprobs_N)
 
 
-def _rows_by_teacher(examples: list[Example]) -> dict[str, list[int]]:
+def rows_by_teacher(examples: list[Example]) -> dict[str, list[int]]:
     """Map each teacher of the `kl` stream to its rows, ascending."""
     rows: dict[str, list[int]] = {}
     for row, example in enumerate(examples):
@@ -442,7 +426,7 @@ def _rows_by_teacher(examples: list[Example]) -> dict[str, list[int]]:
     return rows
 
 
-def _rows_by_kl_target(examples: list[Example]) -> dict[str, list[int]]:
+def rows_by_kl_target(examples: list[Example]) -> dict[str, list[int]]:
     """Map each KL target of the `rl` stream to its rows, ascending."""
     rows: dict[str, list[int]] = {}
     for row, example in enumerate(examples):
