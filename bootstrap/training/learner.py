@@ -183,15 +183,18 @@ class Learner:
         places = (micro.place_S[micro.row_N], micro.position_N)
         return completion(self.model, micro.tokens_BT, micro.sequence_BT, places, self.compute)
 
-    def _passes(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], MicroBatch]]:
-        for part, micro in micro_batches(
+    def _micro_batches(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], MicroBatch]]:
+        return micro_batches(
             examples,
             pad=self.pad,
             max_rows=self.max_rows,
             max_targets=self.max_targets,
             max_tokens=self.room.tokens(),
             packed=self.packed,
-        ):
+        )
+
+    def _passes(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], MicroBatch]]:
+        for part, micro in self._micro_batches(examples):
             self.room.passing(micro.tokens_BT.numel(), sequences=len(micro.lengths))
             yield part, micro
 

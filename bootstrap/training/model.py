@@ -109,32 +109,17 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
     tokenizer's and the chat template's. Raises RecipeError for weights that do not fit the configuration or are not
     finite, and for an end of sequence that is no token of the model.
     """
-    settings = json.loads(files["config.json"])
-    config = AutoConfig.for_model(**settings)
-    inner = settings.get("text_config") or {}
-    for part, written in ((config, settings), (config.get_text_config(), {**settings, **inner})):
-        _correct_special_tokens(part, written)
     tensors: dict[str, torch.Tensor] = {}
     for name in sorted(files):
         if name.endswith(".safetensors"):
             tensors.update(safetensors.torch.load(files[name]))
-    _check_counts(settings, num_tensors=len(tensors))
-    with no_init_weights():
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model = without_weights(files, tensors)
     expected = dict(model.state_dict())
-    unknown, absent = misfits(model, tensors)
-    if unknown or absent:
-        raise RecipeError(
-            f"weights do not fit config.json: unknown {unknown[:3]}, missing {absent[:3]}; `bootstrap import` names "
-            "them as the model does, if transformers knows how"
-        )
-    broken = [
+    check_broken(
         name
         for name, tensor in tensors.items()
         if tensor.shape != expected[name].shape or not torch.isfinite(tensor).all()
-    ]
-    if broken:
-        raise RecipeError(f"weights with a wrong shape or values that are not finite: {', '.join(broken[:3])}")
+    )
     for name, same in tied_weights(model).items():
         if name in tensors and same in tensors and not torch.equal(tensors[name], tensors[same]):
             raise RecipeError(
@@ -143,12 +128,55 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
             )
     model.load_state_dict(tensors, strict=False)
     model.tie_weights()
+    tokenizer = completed(model, files)
+    _check_head(model.eval())
+    return model, tokenizer
+
+
+def without_weights(files: Mapping[str, bytes], names: Collection[str]) -> PreTrainedModel:
+    """Return a folder's model (float32) before its weights are read, which have these names.
+
+    Raises RecipeError for names that do not fit the configuration.
+    """
+    settings = json.loads(files["config.json"])
+    config = AutoConfig.for_model(**settings)
+    for part, written in ((config, settings), (config.get_text_config(), {**settings, **_inner(settings)})):
+        _correct_special_tokens(part, written)
+    _check_counts(settings, num_tensors=len(names))
+    with no_init_weights():
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    unknown, absent = misfits(model, names)
+    if unknown or absent:
+        raise RecipeError(
+            f"weights do not fit config.json: unknown {unknown[:3]}, missing {absent[:3]}; `bootstrap import` names "
+            "them as the model does, if transformers knows how"
+        )
+    return model
+
+
+def check_broken(names: Iterable[str]) -> None:
+    """Raise RecipeError if there is any weight with a wrong shape or values that are not finite."""
+    if broken := list(names):
+        raise RecipeError(f"weights with a wrong shape or values that are not finite: {', '.join(broken[:3])}")
+
+
+def completed(model: PreTrainedModel, files: Mapping[str, bytes]) -> PreTrainedTokenizerFast:
+    """Give a model its folder's generation configuration, and return the tokenizer.
+
+    Raises RecipeError for an end of sequence that is no token of the model.
+    """
+    settings = json.loads(files["config.json"])
     if "generation_config.json" in files:
         model.generation_config = GenerationConfig.from_dict(json.loads(files["generation_config.json"]))
     tokenizer = _load_tokenizer(files, rows=len(embedding(model)))
-    _name_ends(model, [*ends_named(settings), *ends_named(inner)], tokenizer, taught=taught_end(files))
-    _check_head(model.eval())
-    return model, tokenizer
+    ends = [*ends_named(settings), *ends_named(_inner(settings))]
+    _name_ends(model, ends, tokenizer, taught=taught_end(files))
+    return tokenizer
+
+
+def _inner(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings of a language model inside a model of several kinds of input."""
+    return settings.get("text_config") or {}
 
 
 def _check_counts(settings: Mapping[str, Any], *, num_tensors: int) -> None:
@@ -231,10 +259,15 @@ def _check_head(model: PreTrainedModel) -> None:
     """
     tokens_BT = torch.arange(4).unsqueeze(0) % model.config.vocab_size
     hidden = model.base_model(input_ids=tokens_BT, use_cache=False).last_hidden_state
-    ours, theirs = head(model)(hidden), model(input_ids=tokens_BT, use_cache=False).logits
+    theirs = model(input_ids=tokens_BT, use_cache=False).logits
+    check_logits(head(model)(hidden), theirs, kind=type(model).__name__)
+
+
+def check_logits(ours: Tensor, theirs: Tensor, *, kind: str) -> None:
+    """Raise RecipeError unless our logits are those of a model itself, of class `kind`."""
     if not torch.allclose(ours, theirs, atol=1e-3, rtol=1e-3):
         raise RecipeError(
-            f"{type(model).__name__} changes its logits after the output matrix (soft-capping or scaling), which is "
+            f"{kind} changes its logits after the output matrix (soft-capping or scaling), which is "
             "not supported; use a model without it"
         )
 
@@ -276,16 +309,26 @@ def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, passed
     `passed_on`: unchanged files of the model's origin; empty for models from scratch.
     """
     weights = weights_bytes(model)
+    files = {**folder_files(model, tokenizer, passed_on=passed_on), MODEL_WEIGHTS: weights}
+    return Checkpoint(fingerprint=fingerprint_safetensors(weights), files=files)
+
+
+def folder_files(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    passed_on: Mapping[str, bytes],
+    architecture: str | None = None,
+) -> dict[str, bytes]:
+    """Return the files of `export` beside the weights; `architecture`: the name of the model's class."""
     config = json.loads(model.config.to_json_string(use_diff=False))
-    config["architectures"] = [type(model).__name__]
+    config["architectures"] = [architecture or type(model).__name__]
     config["dtype"] = "float32"
-    files = {
+    return {
         "config.json": json_file(config, indent=2),
         "generation_config.json": generation_json(model),
-        MODEL_WEIGHTS: weights,
         **(passed_on or tokenizer_files(tokenizer)),
     }
-    return Checkpoint(fingerprint=fingerprint_safetensors(weights), files=files)
 
 
 def checksum(tensors: Iterable[Tensor]) -> int:
