@@ -26,7 +26,7 @@ from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Samp
 from bootstrap.rollouts.engine import TransformersEngine
 from bootstrap.room import ModelRoom, WorkerBounds, enough_memory, work_of
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model, fingerprint_safetensors
-from bootstrap.training import chat, lora, packing, precision
+from bootstrap.training import chat, lora, packable, precision
 from bootstrap.training import model as models
 from bootstrap.training.data_text import Letters, prompt_tokens
 from bootstrap.training.drift import divergence_from
@@ -312,8 +312,7 @@ class Worker:
                 "distillation.loss: ce, or a teacher whose output matrix is as wide as its tokenizer"
             )
         if self.training.packing:
-            with self._compute():
-                packing.check(teacher)
+            packable.check(teacher, self._compute)
         self.teachers[fingerprint] = teacher
         self._count_held()
 

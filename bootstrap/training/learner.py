@@ -23,7 +23,7 @@ from bootstrap.errors import UpdateFault
 from bootstrap.learner_records import KlForm, TokenScores, UpdateMetrics
 from bootstrap.memory import Room
 from bootstrap.records import Batch, Example
-from bootstrap.training import packing
+from bootstrap.training import packable
 from bootstrap.training.batch import MicroBatch, micro_batches
 from bootstrap.training.completion import completion
 from bootstrap.training.critic import Critic, build_optimizer
@@ -93,8 +93,7 @@ class Learner:
         self.recompute = recompute
         self.packed = packed
         if packed:
-            with compute():
-                packing.check(model)
+            packable.check(model, compute)
         self.device = next(model.parameters()).device
         self.max_targets = max(MAX_LOGITS[self.device.type] // model.config.vocab_size, 1)
         self.parameters = [p for p in model.parameters() if p.requires_grad]

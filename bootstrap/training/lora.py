@@ -73,7 +73,8 @@ def start(model: PreTrainedModel, *, seed: int) -> None:
         own_rows(down).copy_(own_rows(down, of=drawn))
         own_rows(up).zero_()
         if _config(model).use_dora:
-            lengths = torch.linalg.norm(own_rows(layer.get_base_layer().weight).float(), dim=1)
+            weight = layer.get_base_layer().get_parameter("weight")
+            lengths = torch.linalg.norm(own_rows(weight).float(), dim=1)
             own_rows(_magnitudes(layer).weight).copy_(lengths)
 
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import Store
 from torch.distributed.device_mesh import DeviceMesh
 
 from bootstrap.errors import RecipeError, WorkerError
@@ -80,7 +81,7 @@ class Ranks:
 
 
 def join(
-    store: dist.Store,
+    store: Store,
     *,
     rank: int,
     size: int,

@@ -4,7 +4,10 @@ Blocks are gathered one after the other, each for the length of its own pass. Th
 output matrix are gathered around the whole `completion`.
 """
 
+from collections.abc import Callable
+from functools import partial
 from types import MethodType
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -16,6 +19,7 @@ from bootstrap.training.completion import SHARDED_CALL, whole_completion
 from bootstrap.training.critic import Critic
 from bootstrap.training.ranks import Ranks
 
+_Result = TypeVar("_Result")
 _BF16 = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
 """Matrices in bf16, with gradients that are added in float32."""
 
@@ -30,21 +34,27 @@ def shard(model: PreTrainedModel, ranks: Ranks, *, lowered: bool = False) -> Pre
         matrices = [one for one in block.modules() if isinstance(one, nn.Linear) and one.weight.requires_grad]
         if lowered and matrices:
             # Autocast would keep a rounded copy of every matrix until the backward pass, so each rank a whole model.
-            for matrix in matrices:
-                fully_shard(matrix, mesh=ranks.mesh, mp_policy=_BF16)
+            fully_shard(matrices, mesh=ranks.mesh, mp_policy=_BF16)
         fully_shard(block, mesh=ranks.mesh)
-    # A frozen model has no backward pass that gives its outermost tensors back.
-    is_trained = any(parameter.requires_grad for parameter in model.parameters())
-    fully_shard(model, mesh=ranks.mesh, reshard_after_forward=None if is_trained else True)
+    fully_shard(model, mesh=ranks.mesh)
     setattr(model, SHARDED_CALL, MethodType(whole_completion, model))
     register_fsdp_forward_method(model, SHARDED_CALL)
+    setattr(model, SHARDED_CALL, partial(_call, model, getattr(model, SHARDED_CALL)))
     _sum_gradients(model)
     return model
 
 
+def _call(model: PreTrainedModel, completion: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Return a completion; without gradients, no backward pass would give back what it has gathered."""
+    found = completion(*arguments)
+    if not torch.is_grad_enabled():
+        give_back(model)
+    return found
+
+
 def shard_critic(critic: Critic, ranks: Ranks) -> Critic:
     """Return a critic, spread over the ranks in place."""
-    fully_shard(critic.head, mesh=ranks.mesh)
+    fully_shard(critic.head, mesh=ranks.mesh, reshard_after_forward=True)
     _sum_gradients(critic)
     return critic
 

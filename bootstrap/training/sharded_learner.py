@@ -17,11 +17,12 @@ from torch import Tensor
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.optimizers import Optimizer
 from bootstrap.errors import UpdateFault
-from bootstrap.learner_records import TokenScores, UpdateMetrics
+from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
 from bootstrap.records import Batch, Example
 from bootstrap.training import sharded, sharded_state
-from bootstrap.training.batch import MicroBatch, nothing
+from bootstrap.training.batch import MicroBatch, micro_batches, nothing
 from bootstrap.training.critic import build_optimizer
+from bootstrap.training.drift import divergence_over
 from bootstrap.training.learner import Learner, rows_by_kl_target, rows_by_teacher
 from bootstrap.training.muon import Muon
 from bootstrap.training.ranks import Ranks
@@ -74,7 +75,8 @@ class ShardedLearner(Learner):
                 (self.critic_parameters, self.critic_optimizers, critic_norm),
             ):
                 if length > grad_clip:
-                    torch._foreach_mul_(_gradients(parameters), grad_clip / length)
+                    for gradient in _gradients(parameters):
+                        gradient *= grad_clip / length
                 if length > 0:
                     self._move(optimizers, lr_factor)
                 for parameter in parameters:
@@ -96,15 +98,30 @@ class ShardedLearner(Learner):
     def recompute_logprobs(self, examples: Sequence[Example], *, temperature: float) -> list[TokenScores]:
         """Return the current weights' token scores of this rank's examples, in no particular order."""
         with self.ranks.together("the log-probabilities"):
-            found = super().recompute_logprobs(examples, temperature=temperature)
-            for module in (self.model, *([self.critic] if self.critic is not None else [])):
-                sharded.give_back(module)
-        return found
+            return super().recompute_logprobs(examples, temperature=temperature)
+
+    def divergence(self, examples: Sequence[Example], fingerprint: str) -> Divergence:
+        """Return the divergence of the model from a teacher on this rank's examples."""
+        mine = micro_batches(
+            examples,
+            pad=self.pad,
+            max_rows=self.max_rows,
+            max_targets=self.max_targets,
+            max_tokens=self.room.tokens(),
+        )
+        with self.ranks.together("the divergence"):
+            passes = self._equally_many(list(mine), packed=False)
+            return divergence_over(passes, self.teachers[fingerprint], model=self.model, compute=self.compute)
 
     def _passes(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], MicroBatch]]:
-        mine = list(self._micro_batches(examples))
+        yield from self._equally_many(list(self._micro_batches(examples)), packed=self.packed)
+
+    def _equally_many(
+        self, mine: list[tuple[list[Example], MicroBatch]], *, packed: bool
+    ) -> Iterator[tuple[list[Example], MicroBatch]]:
+        """Yield this rank's passes, and then empty ones up to the greatest number of any rank."""
         number = int(self.ranks.greatest(torch.tensor(len(mine))))
-        mine += [([], nothing(pad=self.pad, packed=self.packed))] * (number - len(mine))
+        mine += [([], nothing(pad=self.pad, packed=packed))] * (number - len(mine))
         names = sorted(self.teachers)
         calls = [[[name in rows_of(part) for name in names] for rows_of in _CALLS] for part, _ in mine]
         agreed = self.ranks.greatest(torch.tensor(calls, dtype=torch.long)) if number and names else None

@@ -5,8 +5,9 @@ its path, and is then mapped into memory rather than read.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import safetensors
@@ -52,7 +53,8 @@ class _Weights:
             content = files[name]
             if isinstance(content, Path):
                 opened = safetensors.safe_open(content, framework="pt")
-                self.mapped |= {key.removeprefix(prefix): (opened, key) for key in opened.keys()}  # noqa: SIM118
+                names = opened.keys()
+                self.mapped |= {key.removeprefix(prefix): (opened, key) for key in names}
             else:
                 self.tensors |= {k.removeprefix(prefix): t for k, t in safetensors.torch.load(content).items()}
         self.names = sorted({*self.tensors, *self.mapped})
@@ -91,7 +93,7 @@ def load(files: Files, ranks: Ranks, *, bf16: bool = False, frozen: bool = False
     sharded.shard(model, ranks, lowered=bf16 and not frozen)
     _materialise(model, ranks.device)
     tokenizer = _filled(model, small, weights, ranks)
-    _check_head(model)
+    _check_head(model, bf16=bf16)
     return Held(model=model, tokenizer=tokenizer, passed_on=models.passed_on(small), base=None)
 
 
@@ -116,7 +118,7 @@ def load_adapted(
         lora.start(model, seed=seed)
     else:
         _fill(lora.parameters_of(model), trained, ranks)
-    _check_head(model)
+    _check_head(model, bf16=bf16)
     return Held(model=model, tokenizer=tokenizer, passed_on=models.passed_on(own), base=fingerprint)
 
 
@@ -160,15 +162,23 @@ def _fill(tensors: Mapping[str, Tensor], weights: _Weights, ranks: Ranks) -> Non
 
 
 @torch.no_grad()
-def _check_head(model: PreTrainedModel) -> None:
-    """Raise RecipeError for a model that changes its logits after the output matrix (`model.load`)."""
+def _check_head(model: PreTrainedModel, *, bf16: bool) -> None:
+    """Raise RecipeError for a model whose logits are not its output matrix times the last hidden state."""
     device = next(model.parameters()).device
     tokens_BT = torch.arange(4, device=device).unsqueeze(0) % model.config.vocab_size
     places = (torch.zeros(4, dtype=torch.long, device=device), torch.arange(4, device=device))
-    _, ours = completion(model, tokens_BT, None, places, nullcontext)
-    theirs = model(input_ids=tokens_BT, use_cache=False).logits[0]
+    compute = partial(precision.compute, device, "bf16" if bf16 else "fp32")
+    hidden_ND, _ = completion(model, tokens_BT, None, places, compute)
+    seen: list[tuple[Tensor, Tensor]] = []
+    # In bf16 the model's own call rounds its logits, so that they are compared with what the output matrix gave it.
+    hook = models.head(model).register_forward_hook(lambda _, given, found: seen.append((given[0], found)))
+    with compute():
+        logits_BTV = model(input_ids=tokens_BT, use_cache=False).logits
+    hook.remove()
     sharded.give_back(model)
-    models.check_logits(ours, theirs, kind=sharded.architecture(model))
+    ((given_BTD, found_BTV),) = seen
+    for ours, theirs in ((hidden_ND, given_BTD[0].float()), (found_BTV, logits_BTV)):
+        models.check_logits(ours, theirs, kind=sharded.architecture(model))
 
 
 def _materialise(model: PreTrainedModel, device: torch.device) -> None:

@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from peft import get_peft_model_state_dict
 from torch import Tensor
-from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 
 from bootstrap.canonical import canonical_json
 from bootstrap.errors import StoreError
@@ -48,7 +48,7 @@ _TYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", to
 def save(tensors: Mapping[str, Tensor], folder: Path, ranks: Ranks) -> None:
     """Write tensors that the ranks hold together; `folder` is complete or absent. Raises StoreError if it exists."""
     staged = _by_first(ranks, lambda: _staged(folder))
-    dcp.save(dict(tensors), storage_writer=HuggingFaceStorageWriter(str(staged), save_distributed=True))
+    state_dict_saver.save(dict(tensors), storage_writer=HuggingFaceStorageWriter(str(staged), save_distributed=True))
     _by_first(ranks, lambda: _named(staged, folder))
 
 
@@ -59,7 +59,7 @@ def saved(folder: Path) -> list[str]:
 
 def load(tensors: Mapping[str, Tensor], folder: Path) -> None:
     """Fill this rank's parts of tensors, in place."""
-    dcp.load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)))
+    state_dict_loader.load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)))
 
 
 def fingerprint(held: Held, ranks: Ranks) -> str:
@@ -127,7 +127,8 @@ def _safetensors(held: Held, ranks: Ranks, digest: "hashlib._Hash") -> Iterator[
     """
     named = _stored(held)
     assert all(tensor.dtype == torch.float32 for _, tensor in named), "trained weights are float32"
-    header, position = {"__metadata__": {"format": "pt"}}, 0
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    position = 0
     for name, tensor in named:
         end = position + tensor.numel() * tensor.element_size()
         header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [position, end]}
@@ -168,6 +169,5 @@ def _of_both(held: Held, weights: str) -> str:
     return fingerprint_adapter(weights, held.base, _small(held)[ADAPTER_CONFIG])
 
 
-def _bytes(tensor: Tensor) -> memoryview:
-    """Return a tensor's bytes, without a copy."""
-    return memoryview(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()

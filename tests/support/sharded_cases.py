@@ -204,21 +204,19 @@ def lost(ranks: Ranks, case: Case) -> str:
 
 
 def cases_of(untied: Folder, tied: Folder, teachers: Sequence[Folder]) -> list[Case]:
-    """Return a case for each kind of model, optimizer and stream."""
-    plain, checkpointed = (Training(packing=False, gradient_checkpointing=recompute) for recompute in (False, True))
+    """Return cases with every kind of model, optimizer, stream and precision."""
     of_untied, of_tied = teachers
     critic = ValueHead(trunk_weight=0.1)
+    lora, dora = (LoraAdapter(rank=3, alpha=6, dora=dora) for dora in (False, True))
+    plain, recomputed = (Training(packing=False, gradient_checkpointing=value) for value in (False, True))
+    lowered = Training(packing=False, precision="bf16", gradient_checkpointing=True)
+    lowered_lora = Training(packing=False, precision="bf16", adapter=lora)
+    packed_dora = Training(packing=True, adapter=dora)
+    fast = AdamW(lr=0.01)
     return [
         Case(name="untied", files=untied, teacher=of_untied, optimizer=MuonAdamW(), training=plain, critic=critic),
-        Case(name="tied", files=tied, teacher=of_tied, optimizer=AdamW(lr=0.01), training=checkpointed),
-        *(
-            Case(
-                name="dora" if dora else "lora",
-                files=tied,
-                teacher=of_tied,
-                optimizer=MuonAdamW(),
-                training=Training(packing=False, adapter=LoraAdapter(rank=3, alpha=6, dora=dora)),
-            )
-            for dora in (False, True)
-        ),
+        Case(name="tied", files=tied, teacher=of_tied, optimizer=fast, training=recomputed),
+        Case(name="bf16", files=tied, teacher=of_tied, optimizer=fast, training=lowered),
+        Case(name="lora", files=tied, teacher=of_tied, optimizer=fast, training=lowered_lora),
+        Case(name="dora", files=tied, teacher=of_tied, optimizer=MuonAdamW(), training=packed_dora),
     ]

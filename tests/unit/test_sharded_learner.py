@@ -52,19 +52,22 @@ def answers(found: list) -> list[dict[str, Trained]]:
     return found
 
 
-def assert_same(found: Trained, expected: Trained, *, updates: slice = slice(None)) -> None:
+def assert_same(case: Case, found: Trained, expected: Trained, *, updates: slice = slice(None)) -> None:
+    """Two updates move a weight by 0.015 at most; in bf16 each pass rounds its gradient."""
+    bound = 1e-3 if case.bf16 else 2e-5
     for name, tensor in expected.weights.items():
-        # Muon's iterations widen a difference in the last bit of a gradient.
-        assert torch.allclose(found.weights[name], tensor, atol=2e-5), name
+        assert (found.weights[name] - tensor).abs().mean() < bound, name
+        assert case.bf16 or torch.allclose(found.weights[name], tensor, atol=bound), name
+    share = 0.02 if case.bf16 else 1e-3
     for mine, one in zip(found.metrics, expected.metrics[updates], strict=True):
         for name in ("loss", "rl_loss", "ce_loss", "kl_loss", "value_loss", "grad_norm", "ratio_max", "clip_fraction"):
-            assert getattr(mine, name) == pytest.approx(getattr(one, name), rel=1e-3, abs=1e-5), name
+            assert getattr(mine, name) == pytest.approx(getattr(one, name), rel=share, abs=bound), name
         assert mine.num_tokens == one.num_tokens and mine.flops == pytest.approx(one.flops)
 
 
 def test_two_ranks_make_the_updates_of_one(by_two, whole, cases):
     for case in cases:
-        assert_same(by_two[0][case.name], whole[case.name])
+        assert_same(case, by_two[0][case.name], whole[case.name])
     streams = whole["untied"].metrics[0]
     assert min(abs(streams.rl_loss), streams.ce_loss, streams.kl_loss, streams.value_loss) > 0.005
     assert streams.grad_norm > 0.5, "clipping acts"
@@ -77,7 +80,7 @@ def test_two_ranks_give_the_token_scores_of_one(by_two, whole, cases):
             expected = getattr(whole[case.name], name)
             assert found.keys() == expected.keys()
             for source, values in expected.items():
-                assert found[source] == pytest.approx(values, abs=1e-4)
+                assert found[source] == pytest.approx(values, abs=0.05 if case.bf16 else 1e-4)
 
 
 def test_an_export_is_the_folder_that_a_whole_model_gives(by_two, whole, cases):
@@ -104,7 +107,7 @@ def test_other_numbers_of_ranks_continue_from_what_two_saved(size, shard, by_two
         )
     )
     for case in cases:
-        assert_same(found[0][case.name], whole[case.name], updates=slice(1, None))
+        assert_same(case, found[0][case.name], whole[case.name], updates=slice(1, None))
         assert len({(one[case.name].fingerprint, one[case.name].second) for one in found}) == 1
 
 
