@@ -31,7 +31,9 @@ def shard(model: PreTrainedModel, ranks: Ranks, *, lowered: bool = False) -> Pre
     float32.
     """
     for block in blocks(model):
-        matrices = [one for one in block.modules() if isinstance(one, nn.Linear) and one.weight.requires_grad]
+        matrices: list[nn.Module] = [
+            one for one in block.modules() if isinstance(one, nn.Linear) and one.weight.requires_grad
+        ]
         if lowered and matrices:
             # Autocast would keep a rounded copy of every matrix until the backward pass, so each rank a whole model.
             fully_shard(matrices, mesh=ranks.mesh, mp_policy=_BF16)

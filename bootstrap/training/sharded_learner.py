@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.optimizers import Optimizer
-from bootstrap.errors import UpdateFault
+from bootstrap.errors import StoreError, UpdateFault
 from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
 from bootstrap.records import Batch, Example
 from bootstrap.training import sharded, sharded_state
@@ -32,6 +32,8 @@ from bootstrap.training.sharded_muon import ShardedMuon
 from bootstrap.training.sums import Sums, metrics_of
 
 RowsOf = Callable[[list[Example]], dict[str, list[int]]]
+WEIGHTS, VALUE = "weights", "value"
+"""Kind and key of a parameter itself in a checkpoint, beside the keys of its optimizer's state."""
 _CALLS: tuple[RowsOf, ...] = (rows_by_kl_target, rows_by_teacher)
 """The two ways in which a pass calls frozen models."""
 
@@ -57,6 +59,7 @@ class ShardedLearner(Learner):
             sharded.shard_critic(self.critic, ranks)
             self.critic_parameters = list(self.critic.parameters())
             self.critic_optimizers = {"critic": build_optimizer(self.critic, critic)}
+        self.names = {id(parameter): name for name, parameter in self._named().items()}
 
     def step(self, batch: Batch, *, lr_factor: float, grad_clip: float) -> UpdateMetrics:
         """Take one optimizer step with all ranks' examples, of which this rank has `batch.examples`.
@@ -147,10 +150,16 @@ class ShardedLearner(Learner):
             sharded_state.save(self._tensors(), folder, self.ranks)
 
     def restore(self, folder: Path) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Continue from a `save` of the same model and optimizer settings, by any number of ranks."""
+        """Continue from a `save` of the same model and optimizer settings, by any number of ranks.
+
+        Raises StoreError for one that cannot be read, or is of another model.
+        """
         optimizers, named = self.optimizers | self.critic_optimizers, self._named()
-        for path in sharded_state.saved(folder):
-            kind, name, key = path.split("|")
+        saved = [path.split("|") for path in sharded_state.saved(folder)]
+        there = {name for kind, name, _ in saved if kind == WEIGHTS}
+        if different := sorted(there ^ {self.names[id(one)] for one in self._trained()}):
+            raise StoreError(f"{folder} is of another model or adapter, by {different[0]}; restore its own learner")
+        for kind, name, key in saved:
             if kind in optimizers:
                 like = named[name]
                 empty = torch.zeros_like(like) if key != "step" else torch.zeros(())
@@ -160,8 +169,7 @@ class ShardedLearner(Learner):
 
     def _tensors(self) -> dict[str, Tensor]:
         """Return all that an update changes, by `kind|parameter|key`."""
-        names = {id(parameter): name for name, parameter in self._named().items()}
-        trained = (*self.parameters, *self.critic_parameters)
+        names = self.names
         states = {
             f"{kind}|{names[id(parameter)]}|{key}": value
             for kind, optimizer in (self.optimizers | self.critic_optimizers).items()
@@ -169,7 +177,11 @@ class ShardedLearner(Learner):
             for key, value in state.items()
             if torch.is_tensor(value)
         }
-        return {f"weights|{names[id(one)]}|{sharded_state.VALUE}": one.detach() for one in trained} | states
+        weights = {f"{WEIGHTS}|{names[id(one)]}|{VALUE}": one.detach() for one in self._trained()}
+        return weights | states
+
+    def _trained(self) -> list[torch.nn.Parameter]:
+        return [*self.parameters, *self.critic_parameters]
 
     def fingerprint(self) -> str:
         """Return the version 2 fingerprint of the weights (`store/fingerprint.py`), the same on each rank."""

@@ -4,11 +4,13 @@ The model is built without memory (torch's meta device), spread, and then filled
 its path, and is then mapped into memory rather than read.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -46,14 +48,14 @@ class _Weights:
 
     def __init__(self, files: Files, *, prefix: str = "") -> None:
         self.tensors: dict[str, Tensor] = {}
-        self.mapped: dict[str, safetensors.safe_open] = {}
+        self.mapped: dict[str, tuple[Any, str]] = {}
         for name in sorted(files):
             if not name.endswith(".safetensors"):
                 continue
             content = files[name]
             if isinstance(content, Path):
                 opened = safetensors.safe_open(content, framework="pt")
-                names = opened.keys()
+                names: list[str] = opened.keys()
                 self.mapped |= {key.removeprefix(prefix): (opened, key) for key in names}
             else:
                 self.tensors |= {k.removeprefix(prefix): t for k, t in safetensors.torch.load(content).items()}
@@ -72,7 +74,7 @@ class _Weights:
             shape = found.get_shape()
         if shape != list(parameter.shape):
             return False
-        rows = max(PORTION // max(parameter[:1].numel(), 1), 1)
+        rows = max(PORTION // max(math.prod(shape[1:]), 1), 1)
         is_finite = True
         for start in range(0, count, rows):
             end = min(start + rows, count)
@@ -88,12 +90,13 @@ def load(files: Files, ranks: Ranks, *, bf16: bool = False, frozen: bool = False
     `bf16`: the products in the blocks are computed in bf16; `frozen`: the model is only read, so its matrices are kept
     in bf16 then. Raises RecipeError as `model.load`, on every rank.
     """
-    small, weights = _contents(files), _Weights(files)
-    model = _unfilled(small, weights, ranks, bf16=bf16, frozen=frozen)
-    sharded.shard(model, ranks, lowered=bf16 and not frozen)
-    _materialise(model, ranks.device)
-    tokenizer = _filled(model, small, weights, ranks)
-    _check_head(model, bf16=bf16)
+    with ranks.together("loading a model"):
+        small, weights = _contents(files), _Weights(files)
+        model = _unfilled(small, weights, ranks, bf16=bf16, frozen=frozen)
+        sharded.shard(model, ranks, lowered=bf16 and not frozen)
+        _materialise(model, ranks.device)
+        tokenizer = _filled(model, small, weights, ranks)
+        _check_head(model, bf16=bf16)
     return Held(model=model, tokenizer=tokenizer, passed_on=models.passed_on(small), base=None)
 
 
@@ -104,21 +107,22 @@ def load_adapted(
 
     Base and adapter are spread alike; the base is frozen. Raises RecipeError as `lora.fresh` and `lora.load`.
     """
-    small, weights = _contents(base), _Weights(base)
-    whole = _unfilled(small, weights, ranks, bf16=bf16, frozen=True)
-    if isinstance(adapter, LoraAdapter):
-        model, own, trained = lora.without_start(whole, adapter), small, None
-    else:
-        own, trained = _contents(adapter), _Weights(adapter, prefix=lora.PEFT_PREFIX)
-        model = lora.without_weights(whole, own[ADAPTER_CONFIG], trained.names)
-    sharded.shard(model, ranks)
-    _materialise(model, ranks.device)
-    tokenizer = _filled(model, small, weights, ranks)
-    if trained is None:
-        lora.start(model, seed=seed)
-    else:
-        _fill(lora.parameters_of(model), trained, ranks)
-    _check_head(model, bf16=bf16)
+    with ranks.together("loading an adapter and its base"):
+        small, weights = _contents(base), _Weights(base)
+        whole = _unfilled(small, weights, ranks, bf16=bf16, frozen=True)
+        if isinstance(adapter, LoraAdapter):
+            model, own, trained = lora.without_start(whole, adapter), small, None
+        else:
+            own, trained = _contents(adapter), _Weights(adapter, prefix=lora.PEFT_PREFIX)
+            model = lora.without_weights(whole, own[ADAPTER_CONFIG], trained.names)
+        sharded.shard(model, ranks)
+        _materialise(model, ranks.device)
+        tokenizer = _filled(model, small, weights, ranks)
+        if trained is None:
+            lora.start(model, seed=seed)
+        else:
+            _fill(lora.parameters_of(model), trained, ranks)
+        _check_head(model, bf16=bf16)
     return Held(model=model, tokenizer=tokenizer, passed_on=models.passed_on(own), base=fingerprint)
 
 
@@ -171,7 +175,11 @@ def _check_head(model: PreTrainedModel, *, bf16: bool) -> None:
     hidden_ND, _ = completion(model, tokens_BT, None, places, compute)
     seen: list[tuple[Tensor, Tensor]] = []
     # In bf16 the model's own call rounds its logits, so that they are compared with what the output matrix gave it.
-    hook = models.head(model).register_forward_hook(lambda _, given, found: seen.append((given[0], found)))
+
+    def look(_: nn.Module, given: tuple[Tensor, ...], found: Tensor) -> None:
+        seen.append((given[0], found))
+
+    hook = models.head(model).register_forward_hook(look)
     with compute():
         logits_BTV = model(input_ids=tokens_BT, use_cache=False).logits
     hook.remove()

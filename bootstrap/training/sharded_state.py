@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,10 +20,12 @@ import torch.distributed as dist
 from peft import get_peft_model_state_dict
 from torch import Tensor
 from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 
 from bootstrap.canonical import canonical_json
 from bootstrap.errors import StoreError
+from bootstrap.reading import store_errors
 from bootstrap.store import durable
 from bootstrap.store.fingerprint import (
     ADAPTER_CONFIG,
@@ -38,8 +41,6 @@ from bootstrap.training.owners import wholes
 from bootstrap.training.ranks import Ranks
 from bootstrap.training.sharded_load import Held
 
-VALUE = "value"
-"""Key of a parameter itself among the keys of its optimizer's state."""
 _Result = TypeVar("_Result")
 _TYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.float64: "F64", torch.int64: "I64"}
 """The safetensors library's names."""
@@ -48,18 +49,32 @@ _TYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", to
 def save(tensors: Mapping[str, Tensor], folder: Path, ranks: Ranks) -> None:
     """Write tensors that the ranks hold together; `folder` is complete or absent. Raises StoreError if it exists."""
     staged = _by_first(ranks, lambda: _staged(folder))
-    state_dict_saver.save(dict(tensors), storage_writer=HuggingFaceStorageWriter(str(staged), save_distributed=True))
+    writer = HuggingFaceStorageWriter(str(staged), save_distributed=True)
+    with _checkpoint_errors(folder):
+        state_dict_saver.save(dict(tensors), storage_writer=writer)
     _by_first(ranks, lambda: _named(staged, folder))
 
 
 def saved(folder: Path) -> list[str]:
-    """Return the names of the tensors that a `save` holds."""
-    return sorted(HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata)
+    """Return the names of the tensors that a `save` holds. Raises StoreError if it cannot be read."""
+    with store_errors(folder, doing="read"):
+        return sorted(HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata)
 
 
 def load(tensors: Mapping[str, Tensor], folder: Path) -> None:
-    """Fill this rank's parts of tensors, in place."""
-    state_dict_loader.load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)))
+    """Fill this rank's parts of tensors, in place. Raises StoreError, on every rank, where some rank cannot read."""
+    with _checkpoint_errors(folder):
+        state_dict_loader.load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)))
+
+
+@contextmanager
+def _checkpoint_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except CheckpointException as error:
+        # Each rank's own error; torch derives it from BaseException.
+        told = "; ".join(f"rank {rank}: {fault[0]}" for rank, fault in sorted(error.failures.items()))
+        raise StoreError(f"the checkpoint {folder} cannot be written or read: {told}") from error
 
 
 def fingerprint(held: Held, ranks: Ranks) -> str:

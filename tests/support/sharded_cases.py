@@ -49,12 +49,14 @@ class Trained:
 
     metrics: list[UpdateMetrics]
     logprobs: dict[str, tuple[float, ...]]
-    """Before the last update, by the example's source."""
+    """Before the last update, by the example's source; so are the values, and the divergence from the teacher."""
     values: dict[str, tuple[float, ...]]
     files: Folder
     fingerprint: str
     second: str = ""
     """Version 2."""
+    nats: float = 0.0
+    """Divergence from the teacher on this rank's examples."""
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
@@ -115,9 +117,10 @@ def by_one(case: Case) -> Trained:
     examples = examples_of(case)
     metrics = [worker.apply(1.0, CLIP, worker.gradient(batch_of(examples)))]
     scores = worker.recompute_logprobs(examples, 0.9)
+    nats = worker.divergence(examples, fingerprint_model(case.teacher)).nats
     metrics.append(worker.apply(0.5, CLIP, worker.gradient(batch_of(examples))))
     checkpoint = worker.export()
-    return _trained(metrics, scores, dict(checkpoint.files), checkpoint.fingerprint)
+    return replace(_trained(metrics, scores, dict(checkpoint.files), checkpoint.fingerprint), nats=nats)
 
 
 def _trained(
@@ -169,9 +172,11 @@ def by_ranks(ranks: Ranks, cases: Sequence[Case], folder: Path) -> dict[str, Tra
         shards = shards_of(examples, ranks.size)
         metrics = [learner.step(batch_of(shards[ranks.rank]), lr_factor=1.0, grad_clip=CLIP)]
         scores = learner.recompute_logprobs(shards[ranks.rank], temperature=0.9)
+        nats = learner.divergence(shards[ranks.rank], fingerprint_model(case.teacher)).nats
         learner.save(folder / case.name / f"checkpoint{ranks.size}")
         metrics.append(learner.step(batch_of(shards[::-1][ranks.rank]), lr_factor=0.5, grad_clip=CLIP))
-        found[case.name] = exported(learner, metrics, scores, folder / case.name / f"model{ranks.size}")
+        made = exported(learner, metrics, scores, folder / case.name / f"model{ranks.size}")
+        found[case.name] = replace(made, nats=nats)
     return found
 
 
