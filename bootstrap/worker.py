@@ -24,7 +24,7 @@ from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Samp
 from bootstrap.rollouts.engine import TransformersEngine
 from bootstrap.room import ModelRoom, enough_memory, work_of
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model
-from bootstrap.training import chat, lora, packing, precision, speed
+from bootstrap.training import chat, lora, packable, precision, speed
 from bootstrap.training import model as models
 from bootstrap.training.data_text import prompt_encoder
 from bootstrap.training.drift import divergence_from
@@ -284,8 +284,7 @@ class Worker(ModelProcess):
                 "distillation.loss: ce, or a teacher whose output matrix is as wide as its tokenizer"
             )
         if self.training.packing:
-            with self._compute():
-                packing.check(teacher)
+            packable.check(teacher, self._compute)
         self.teachers[fingerprint] = teacher
         self._count_held()
 

@@ -4,13 +4,16 @@ Definition: SHA-256 over, for each tensor in order of its name, the canonical JS
 safetensors spells it, such as "F32"), a newline, and the tensor's bytes (little-endian, row-major). The file's metadata
 is no part of it. Left out: whether values are finite.
 
+Version 2 is SHA-256 over the canonical JSON of the list of `[name, dtype, shape, SHA-256 of the bytes]` of all tensors
+in order of names, so that several processes may each hash some tensors. Records hold version 1.
+
 An adapter's folder holds `adapter_model.safetensors` and `adapter_config.json` as peft writes them, and `base.json`
 with the fingerprint of its base weights. Its fingerprint is SHA-256 over all three.
 """
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from bootstrap.canonical import canonical_json, digest_of, sha256, sha256_of
 from bootstrap.errors import StoreCorrupt
@@ -87,6 +90,29 @@ def fingerprint_tensors(tensors: Iterable[tuple[str, str, list[int], memoryview]
         for name, dtype, shape, values in tensors
         for part in (canonical_json([name, dtype, shape]) + b"\n", values)
     )
+
+
+class TensorDigest(NamedTuple):
+    """One tensor of a version 2 fingerprint."""
+
+    name: str
+    dtype: str
+    shape: list[int]
+    sha256: str
+    """Of its bytes."""
+
+
+def fingerprint_digests(digests: Iterable[TensorDigest]) -> str:
+    """Return the version 2 fingerprint of tensors, in any order."""
+    return sha256(canonical_json([list(one) for one in sorted(digests)]))
+
+
+def digests_of(data: bytes) -> list[TensorDigest]:
+    """Return the tensors of a safetensors file for a version 2 fingerprint. Raises as `fingerprint_safetensors`."""
+    return [
+        TensorDigest(name, dtype, shape, sha256_of([values]))
+        for name, (dtype, shape, values) in tensors_of(data).items()
+    ]
 
 
 def fingerprint_file(file: OpenFile) -> str:

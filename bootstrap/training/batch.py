@@ -89,6 +89,13 @@ def micro_batches(
         start = end
 
 
+def nothing(*, pad: int, packed: bool) -> MicroBatch:
+    """Return a pass of one fed token and no completion token, for a process that has no examples left."""
+    one = _collate([[Example(source="nothing", tokens=(pad, pad), num_prompt_tokens=1)]], pad=pad, packed=packed)
+    none = {f.name: getattr(one, f.name)[:0] for f in fields(one) if f.name.endswith("_N")}
+    return replace(one, lengths=[], **none)
+
+
 def _length(row: Sequence[Example]) -> int:
     """Return the number of fed tokens of a row's sequences; the last token of each is only predicted."""
     return sum(len(example.tokens) - 1 for example in row)

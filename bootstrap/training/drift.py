@@ -5,7 +5,7 @@ temperature. On the model's own samples its mean estimates their divergence per 
 completions (`stages/diagnostics.py`), and divergences as losses (`loss.py`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -18,12 +18,12 @@ from bootstrap.learner_records import Divergence
 from bootstrap.memory import Room
 from bootstrap.records import Example
 from bootstrap.training.batch import MicroBatch, micro_batches
+from bootstrap.training.completion import completion
 from bootstrap.training.learner import MAX_LOGITS
 from bootstrap.training.loss import divergence
-from bootstrap.training.model import head, model_shape, readable
+from bootstrap.training.model import model_shape, readable
 
 
-@torch.no_grad()
 def divergence_from(
     other: PreTrainedModel,
     examples: Sequence[Example],
@@ -38,16 +38,33 @@ def divergence_from(
     Both models share one tokenizer; outputs of only one of them are left out. `max_rows`: most sequences in one forward
     pass; `compute`: context of the models' blocks; `room`: bounds of memory.
     """
-    model.eval()
     room = room or Room()
-    device = next(model.parameters()).device
-    max_targets = max(MAX_LOGITS[device.type] // model.config.vocab_size, 1)
-    nats, num_tokens, flops = 0.0, 0, 0.0
+    max_targets = max(MAX_LOGITS[next(model.parameters()).device.type] // model.config.vocab_size, 1)
     pad = model.config.pad_token_id or 0
-    for _, host in micro_batches(
-        examples, pad=pad, max_rows=max_rows, max_targets=max_targets, max_tokens=room.tokens()
-    ):
-        room.passing(host.tokens_BT.numel(), sequences=len(host.lengths))
+
+    def passes() -> Iterator[tuple[list[Example], MicroBatch]]:
+        for part, host in micro_batches(
+            examples, pad=pad, max_rows=max_rows, max_targets=max_targets, max_tokens=room.tokens()
+        ):
+            room.passing(host.tokens_BT.numel(), sequences=len(host.lengths))
+            yield part, host
+
+    return divergence_over(passes(), other, model=model, compute=compute)
+
+
+@torch.no_grad()
+def divergence_over(
+    passes: Iterable[tuple[list[Example], MicroBatch]],
+    other: PreTrainedModel,
+    *,
+    model: PreTrainedModel,
+    compute: Callable[[], AbstractContextManager[Any]],
+) -> Divergence:
+    """Do what `divergence_from` does, over passes without packing."""
+    model.eval()
+    device = next(model.parameters()).device
+    nats, num_tokens, flops = 0.0, 0, 0.0
+    for _, host in passes:
         micro = host.to(device)
         ours_NV, theirs_NV = (_logits(one, micro, compute) for one in (model, other))
         nats += float(divergence(ours_NV, theirs_NV, torch.ones_like(ours_NV[:, 0]), beta=1.0))
@@ -58,6 +75,5 @@ def divergence_from(
 
 def _logits(model: PreTrainedModel, micro: MicroBatch, compute: Callable[[], AbstractContextManager[Any]]) -> Tensor:
     """Return the logits (N, V) that predict the completion tokens."""
-    with compute():
-        hidden = model.base_model(input_ids=readable(micro.tokens_BT, model), use_cache=False).last_hidden_state
-    return head(model)(hidden[micro.row_N, micro.position_N].float())
+    places = (micro.row_N, micro.position_N)
+    return completion(model, readable(micro.tokens_BT, model), None, places, compute)[1]

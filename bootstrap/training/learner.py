@@ -5,8 +5,9 @@ the whole batch's normalizers, so that the sum over workers is the gradient of t
 the step that it makes (`update.py`).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -19,8 +20,9 @@ from bootstrap.config.optimizers import Optimizer
 from bootstrap.learner_records import KlForm, TokenScores
 from bootstrap.memory import Room
 from bootstrap.records import Batch, Example
-from bootstrap.training import packing
+from bootstrap.training import packable
 from bootstrap.training.batch import MicroBatch, micro_batches
+from bootstrap.training.completion import completion
 from bootstrap.training.critic import Critic, build_optimizer
 from bootstrap.training.late_ends import ANYTIME, LateEnds
 from bootstrap.training.loss import (
@@ -33,9 +35,11 @@ from bootstrap.training.loss import (
     policy_gradient,
     value_loss,
 )
-from bootstrap.training.model import head, model_shape, output_matrix, output_width, readable
-from bootstrap.training.optimizer import build_optimizers
+from bootstrap.training.model import model_shape, output_matrix, output_width, readable
+from bootstrap.training.optimizer import Optimizers, build_optimizers
 from bootstrap.training.precision import recompute_blocks
+from bootstrap.training.sums import Sums
+from bootstrap.training.trainables import Trainables
 from bootstrap.training.update import Gradient, Updater
 
 
@@ -75,41 +79,40 @@ class Learner:
         self.recompute = recompute
         self.packed = packed
         if packed:
-            with compute():
-                packing.check(model)
+            packable.check(model, compute)
         self.device = next(model.parameters()).device
         self.max_targets = max(MAX_LOGITS[self.device.type] // model.config.vocab_size, 1)
         self.critic: Critic | None = None
-        critic_optimizers: dict[str, torch.optim.Optimizer] = {}
+        critic_optimizers: Optimizers = {}
         if critic is not None:
             width = output_matrix(model).shape[1]
             self.critic = Critic(critic, hidden_size=width, device=self.device)
             critic_optimizers = {"critic": build_optimizer(self.critic, critic)}
-        self.updater = Updater(
-            model,
-            build_optimizers(model, optimizer),
-            critic=self.critic,
-            critic_optimizers=critic_optimizers,
-            rank=rank,
-            num_ranks=num_ranks,
-        )
+        optimizers = build_optimizers(model, optimizer)
+        self.trainables = Trainables(model, optimizers, critic=self.critic, critic_optimizers=critic_optimizers)
+        self.updater = Updater(self.trainables, rank=rank, num_ranks=num_ranks)
 
     def gradient(self, batch: Batch) -> Gradient:
         """Return the gradient of this shard's examples; an empty shard gives zeros."""
+        sums = self.accumulate(batch)
+        flat = torch.cat([_grad(p).reshape(-1) for p in self.trainables.all]).float().cpu().numpy()
+        return Gradient(flat=flat, **asdict(sums))
+
+    def accumulate(self, batch: Batch) -> Sums:
+        """Leave the gradient of this shard's examples in the parameters, and return its sums."""
         # Dropout stays off: it would draw from its own generator, and sampling has none.
         self.model.eval()
         if self.recompute:
             recompute_blocks(self.model)
-        for parameter in self.updater.trained:
+        for parameter in self.trainables.all:
             parameter.grad = None
         totals = {"rl": 0.0, "ce": 0.0, "kl": 0.0, "value": 0.0}
         ratio_max, difference, num_clipped, num_rl, num_tokens, flops = 1.0, 0.0, 0, 0, 0, 0.0
         hidden_square, value_square = 0.0, 0.0
         for examples, host in self._passes(batch.examples):
             micro = host.to(self.device)
-            hidden_ND = self._hidden(self.model, micro)
+            hidden_ND, logits_NV = self._completion(micro)
             hidden_ND.retain_grad()
-            logits_NV = head(self.model)(hidden_ND)
             logprobs_N = _logprobs(logits_NV, micro.targets_N)
             is_rl_N = micro.is_rl_N
             policy_N = logprobs_N
@@ -152,9 +155,7 @@ class Learner:
             num_tokens += sum(micro.lengths)
             flops += train_flops(self.shape, micro.lengths)
             flops += self._teacher_flops(examples, micro)
-        flat = torch.cat([_grad(p).reshape(-1) for p in self.updater.trained]).float().cpu().numpy()
-        return Gradient(
-            flat=flat,
+        return Sums(
             rl_loss=totals["rl"],
             ce_loss=totals["ce"],
             kl_loss=totals["kl"],
@@ -169,26 +170,23 @@ class Learner:
             flops=flops,
         )
 
-    def _hidden(self, model: PreTrainedModel, micro: MicroBatch) -> Tensor:
-        """Return a model's last hidden state (N, D) at each completion token's predictor, in float32."""
-        hidden = self._forward(model, micro.tokens_BT, micro.sequence_BT)
-        return hidden[micro.place_S[micro.row_N], micro.position_N].float()
+    def _completion(self, micro: MicroBatch) -> tuple[Tensor, Tensor]:
+        """Return the model's last hidden state (N, D) and logits (N, V) at each completion token's predictor."""
+        places = (micro.place_S[micro.row_N], micro.position_N)
+        return completion(self.model, micro.tokens_BT, micro.sequence_BT, places, self.compute)
 
-    def _forward(self, model: PreTrainedModel, tokens_BT: Tensor, sequence_BT: Tensor | None) -> Tensor:
-        """Return a model's last hidden states (B, T, D)."""
-        apart = packing.attention(model, sequence_BT) if sequence_BT is not None else {}
-        with self.compute():
-            return model.base_model(input_ids=tokens_BT, use_cache=False, **apart).last_hidden_state
-
-    def _passes(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], MicroBatch]]:
-        for part, micro in micro_batches(
+    def _micro_batches(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], MicroBatch]]:
+        return micro_batches(
             examples,
             pad=self.pad,
             max_rows=self.max_rows,
             max_targets=self.max_targets,
             max_tokens=self.room.tokens(),
             packed=self.packed,
-        ):
+        )
+
+    def _passes(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], MicroBatch]]:
+        for part, micro in self._micro_batches(examples):
             self.room.passing(micro.tokens_BT.numel(), sequences=len(micro.lengths))
             yield part, micro
 
@@ -199,8 +197,8 @@ class Learner:
         found = []
         for part, host in self._passes(examples):
             micro = host.to(self.device)
-            hidden_ND = self._hidden(self.model, micro)
-            logits_NV = self.late_ends.without(head(self.model)(hidden_ND), micro)
+            hidden_ND, logits_NV = self._completion(micro)
+            logits_NV = self.late_ends.without(logits_NV, micro)
             logprobs_N = _logprobs(logits_NV / temperature, micro.targets_N)
             values_N = self.critic(hidden_ND) if self.critic is not None else None
             rewards_N = self._token_rewards(part, micro, logprobs_N, temperature=temperature)
@@ -226,7 +224,7 @@ class Learner:
     ) -> Tensor:
         """Return each token's reward (N) from the KL targets in the reward."""
         rewards_N = torch.zeros_like(logprobs_N)
-        for fingerprint, rows in _rows_by_kl_target(examples).items():
+        for fingerprint, rows in self._turns(rows_by_kl_target, examples):
             mine_N, logits_NV = self._frozen_logits(fingerprint, rows, micro)
             logits_NV = self.late_ends.without(logits_NV.float(), micro, mine_N)
             kl_target_N = _kl_target_logprobs(logits_NV / temperature, micro.targets_N[mine_N])
@@ -244,7 +242,7 @@ class Learner:
         advantages_N, held = micro.advantages_N, logprobs_N.new_zeros(())
         if any(example.anchor_penalty_weights for example in examples):
             held = held + anchor_penalty(logprobs_N, micro.old_logprobs_N, micro.anchor_penalty_weights_N)
-        for fingerprint, rows in _rows_by_kl_target(examples).items():
+        for fingerprint, rows in self._turns(rows_by_kl_target, examples):
             mine_N, logits_NV = self._frozen_logits(fingerprint, rows, micro)
             logits_NV = self.late_ends.without(logits_NV.float(), micro, mine_N)
             kl_target_N = _kl_target_logprobs(logits_NV / temperature, micro.targets_N[mine_N])
@@ -267,7 +265,7 @@ class Learner:
     def _kl(self, examples: list[Example], micro: MicroBatch, logits_NV: Tensor, batch: Batch) -> Tensor:
         """Return the summed divergence to the examples' teachers; one forward pass per distinct teacher."""
         total = logits_NV.new_zeros(())
-        for fingerprint, rows in _rows_by_teacher(examples).items():
+        for fingerprint, rows in self._turns(rows_by_teacher, examples):
             mine_N, teacher_logits_NV = self._frozen_logits(fingerprint, rows, micro)
             weights_N = micro.kl_weights_N[mine_N]
             total = total + divergence(
@@ -279,22 +277,28 @@ class Learner:
     def _frozen_logits(self, fingerprint: str, rows: list[int], micro: MicroBatch) -> tuple[Tensor, Tensor]:
         """Return the mask (N) of the tokens of some rows, and a frozen model's logits at these tokens.
 
-        One forward pass. Outputs that the student lacks are cut off.
+        One forward pass, also without any rows. Outputs that the student lacks are cut off.
         """
-        mine_N = torch.isin(micro.row_N, torch.tensor(rows, device=self.device))
-        places_R = micro.place_S[rows].unique()
+        mine_N = torch.isin(micro.row_N, torch.tensor(rows, dtype=torch.long, device=self.device))
+        places_R = micro.place_S[rows or [0]].unique()
         # Places ascend, so `searchsorted` gives a row's place among the teacher's rows.
         place_N = torch.searchsorted(places_R, micro.place_S[micro.row_N[mine_N]])
         model = self.teachers[fingerprint]
         sequence_RT = micro.sequence_BT[places_R] if micro.sequence_BT is not None else None
-        hidden = self._forward(model, readable(micro.tokens_BT[places_R], model), sequence_RT)
-        logits_NV = head(model)(hidden[place_N, micro.position_N[mine_N]].float())
+        tokens_RT = readable(micro.tokens_BT[places_R], model)
+        _, logits_NV = completion(model, tokens_RT, sequence_RT, (place_N, micro.position_N[mine_N]), self.compute)
         return mine_N, logits_NV[:, : output_width(self.model)]
+
+    def _turns(
+        self, rows_of: Callable[[list[Example]], dict[str, list[int]]], examples: list[Example]
+    ) -> Iterable[tuple[str, list[int]]]:
+        """Yield the frozen models that are called in a pass, each with its rows, in the order of the calls."""
+        return rows_of(examples).items()
 
     def _teacher_flops(self, examples: list[Example], micro: MicroBatch) -> float:
         return sum(
             forward_flops(model_shape(self.teachers[fingerprint]), [micro.lengths[row] for row in rows])
-            for passes in (_rows_by_teacher(examples), _rows_by_kl_target(examples))
+            for passes in (rows_by_teacher(examples), rows_by_kl_target(examples))
             for fingerprint, rows in passes.items()
         )
 
@@ -319,7 +323,7 @@ def _mask_unknown_tokens(kl_target_logprobs_N: Tensor, own_logprobs_N: Tensor) -
     return torch.where(kl_target_logprobs_N.isneginf(), own_logprobs_N.detach(), kl_target_logprobs_N)
 
 
-def _rows_by_teacher(examples: list[Example]) -> dict[str, list[int]]:
+def rows_by_teacher(examples: list[Example]) -> dict[str, list[int]]:
     """Map each teacher of the `kl` stream to its rows, ascending."""
     rows: dict[str, list[int]] = {}
     for row, example in enumerate(examples):
@@ -329,7 +333,7 @@ def _rows_by_teacher(examples: list[Example]) -> dict[str, list[int]]:
     return rows
 
 
-def _rows_by_kl_target(examples: list[Example]) -> dict[str, list[int]]:
+def rows_by_kl_target(examples: list[Example]) -> dict[str, list[int]]:
     """Map each KL target of the `rl` stream to its rows, ascending."""
     rows: dict[str, list[int]] = {}
     for row, example in enumerate(examples):

@@ -9,7 +9,7 @@ Left out: adapters of embeddings, several active adapters, dropout.
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -30,6 +30,7 @@ from bootstrap.store.fingerprint import ADAPTER_BASE, ADAPTER_CONFIG, ADAPTER_WE
 from bootstrap.store.model_folder import check_folder
 from bootstrap.training import model as models
 from bootstrap.training.precision import matrices, sharing
+from bootstrap.training.rows import own_rows
 
 PEFT_PREFIX = "base_model.model."
 """peft's prefix of tensor names in a file."""
@@ -50,19 +51,32 @@ def fresh(base: PreTrainedModel, settings: LoraAdapter, *, seed: int) -> PreTrai
 
     Raises RecipeError for a target that names no matrix of the model.
     """
+    model = without_start(base, settings)
+    start(model, seed=seed)
+    return model
+
+
+def without_start(base: PreTrainedModel, settings: LoraAdapter) -> PreTrainedModel:
+    """Return the base with an adapter before `start`. Raises RecipeError as `fresh`."""
     targets = _targets(base, settings.targets)
-    model = _injected(base, r=settings.rank, lora_alpha=settings.alpha, target_modules=targets, use_dora=settings.dora)
+    return _injected(base, r=settings.rank, lora_alpha=settings.alpha, target_modules=targets, use_dora=settings.dora)
+
+
+@torch.no_grad()
+def start(model: PreTrainedModel, *, seed: int) -> None:
+    """Give an adapter the values that change no output, also where each process holds some rows of every tensor."""
     # Drawn in float32 (peft rounds its own start to the base's type) and on the CPU: the same for every device.
     generator = torch.Generator().manual_seed(seed)
     for layer in _layers(model).values():
-        down = layer.lora_A["default"].get_parameter("weight")
-        start = torch.empty(down.shape)
-        nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator)
-        down.data.copy_(start)
-        if settings.dora:
-            lengths = torch.linalg.norm(layer.get_base_layer().weight.float(), dim=1)
-            _magnitudes(layer).weight.data = lengths
-    return model
+        down, up = (part["default"].get_parameter("weight") for part in (layer.lora_A, layer.lora_B))
+        drawn = torch.empty(down.shape)
+        nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
+        own_rows(down).copy_(own_rows(down, of=drawn))
+        own_rows(up).zero_()
+        if _config(model).use_dora:
+            weight = layer.get_base_layer().get_parameter("weight")
+            lengths = torch.linalg.norm(own_rows(weight).float(), dim=1)
+            own_rows(_magnitudes(layer).weight).copy_(lengths)
 
 
 def load(base: PreTrainedModel, files: Mapping[str, bytes]) -> PreTrainedModel:
@@ -76,20 +90,42 @@ def load(base: PreTrainedModel, files: Mapping[str, bytes]) -> PreTrainedModel:
 
 
 def _loaded(base: PreTrainedModel, files: Mapping[str, bytes]) -> PreTrainedModel:
-    config = json.loads(files[ADAPTER_CONFIG])
-    if different := sorted(key for key, value in _FIXED.items() if config.get(key) != value):
-        raise ModelFault(f"{ADAPTER_CONFIG} has {', '.join(different)} of another kind of adapter; train one here")
-    model = _injected(base, **{name: config[name] for name in ("r", "lora_alpha", "target_modules", "use_dora")})
     tensors = {n.removeprefix(PEFT_PREFIX): t for n, t in safetensors.torch.load(files[ADAPTER_WEIGHTS]).items()}
+    model = without_weights(base, files[ADAPTER_CONFIG], tensors)
     expected = get_peft_model_state_dict(model)
-    if tensors.keys() != expected.keys():
-        unknown, missing = sorted(tensors.keys() - expected.keys()), sorted(expected.keys() - tensors.keys())
-        raise ModelFault(f"the adapter does not fit its base: unknown {unknown[:3]}, missing {missing[:3]}")
     broken = [n for n, t in tensors.items() if t.shape != expected[n].shape or not torch.isfinite(t).all()]
     if broken:
         raise ModelFault(f"adapter with a wrong shape or values that are not finite: {', '.join(broken[:3])}")
     set_peft_model_state_dict(model, tensors)
     return model
+
+
+def without_weights(base: PreTrainedModel, configuration: bytes, names: Collection[str]) -> PreTrainedModel:
+    """Return the base with an adapter before its weights are read, which have these names in a file, less peft's
+    prefix.
+
+    Raises ModelFault for another kind of adapter, and for names that do not fit the base.
+    """
+    config = json.loads(configuration)
+    if different := sorted(key for key, value in _FIXED.items() if config.get(key) != value):
+        raise ModelFault(f"{ADAPTER_CONFIG} has {', '.join(different)} of another kind of adapter; train one here")
+    model = _injected(base, **{name: config[name] for name in ("r", "lora_alpha", "target_modules", "use_dora")})
+    expected = get_peft_model_state_dict(model)
+    if set(names) != expected.keys():
+        unknown, missing = sorted(set(names) - expected.keys()), sorted(expected.keys() - set(names))
+        raise ModelFault(f"the adapter does not fit its base: unknown {unknown[:3]}, missing {missing[:3]}")
+    return model
+
+
+def parameters_of(model: PreTrainedModel) -> dict[str, nn.Parameter]:
+    """Return an adapter's parameters by their names in a file, less peft's prefix."""
+    found = {name: parameter for name, parameter in model.named_parameters() if "lora_" in name}
+    return {_name_in_file(name): parameter for name, parameter in found.items()}
+
+
+def _name_in_file(name: str) -> str:
+    """Return a parameter's name in a file: without the adapter's, and a magnitude is no module there."""
+    return name.replace(".default.weight", "" if "lora_magnitude_vector" in name else ".weight")
 
 
 def is_adapted(model: PreTrainedModel) -> bool:
@@ -102,6 +138,16 @@ def export(model: PreTrainedModel, *, base: str, passed_on: Mapping[str, bytes])
 
     `base`: the base's fingerprint; `passed_on`: unchanged files of the base's folder.
     """
+    tensors = {f"{PEFT_PREFIX}{n}": t.detach().cpu().contiguous() for n, t in get_peft_model_state_dict(model).items()}
+    files = {
+        **folder_files(model, base=base, passed_on=passed_on),
+        ADAPTER_WEIGHTS: safetensors.torch.save(tensors, metadata={"format": "pt"}),
+    }
+    return Checkpoint(fingerprint=fingerprint_model(files), files=files)
+
+
+def folder_files(model: PreTrainedModel, *, base: str, passed_on: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the files of `export` beside the adapter's weights."""
     lora = _config(model)
     config = {
         **_FIXED,
@@ -110,14 +156,11 @@ def export(model: PreTrainedModel, *, base: str, passed_on: Mapping[str, bytes])
         "target_modules": sorted(lora.target_modules or ()),
         "use_dora": lora.use_dora,
     }
-    tensors = {f"{PEFT_PREFIX}{n}": t.detach().cpu().contiguous() for n, t in get_peft_model_state_dict(model).items()}
-    files = {
+    return {
         **passed_on,
         ADAPTER_CONFIG: json_file(config, indent=2),
-        ADAPTER_WEIGHTS: safetensors.torch.save(tensors, metadata={"format": "pt"}),
         ADAPTER_BASE: json.dumps({"fingerprint": base}).encode(),
     }
-    return Checkpoint(fingerprint=fingerprint_model(files), files=files)
 
 
 def merge(base: Mapping[str, bytes], adapter: Mapping[str, bytes]) -> Checkpoint:

@@ -3,7 +3,6 @@
 A folder travels as a mapping from file name to content, so a worker on another machine needs no shared disk.
 """
 
-import copy
 import json
 import re
 import traceback
@@ -133,16 +132,13 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
 
 
 def _loaded(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    _, config = _configuration(files)
     tensors: dict[str, torch.Tensor] = {}
     for name in sorted(files):
         if name.endswith(".safetensors"):
             tensors.update(safetensors.torch.load(files[name]))
-    _check_shapes(config, tensors)
-    with no_init_weights():
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    if broken := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
-        raise ModelFault(f"weights with values that are not finite: {', '.join(broken[:3])}")
+    _check_shapes(files, tensors)
+    model = without_weights(files, tensors)
+    check_broken(name for name, tensor in tensors.items() if not torch.isfinite(tensor).all())
     for name, same in tied_weights(model).items():
         if name in tensors and same in tensors and not torch.equal(tensors[name], tensors[same]):
             raise ModelFault(
@@ -151,40 +147,68 @@ def _loaded(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedToke
             )
     model.load_state_dict(tensors, strict=False)
     model.tie_weights()
-    tokenizer = _asked(model, files)
+    tokenizer = completed(model, files)
     _check_head(model.eval())
     return model, tokenizer
+
+
+def without_weights(files: Mapping[str, bytes], names: Collection[str]) -> PreTrainedModel:
+    """Return a folder's model (float32) before its weights are read, which have these names.
+
+    Raises ModelFault for names that do not fit the configuration.
+    """
+    model = _built(files)
+    unknown, absent = misfits(model, names)
+    if unknown or absent:
+        raise ModelFault(
+            f"weights do not fit config.json: unknown {unknown[:3]}, missing {absent[:3]}; `bootstrap import` names "
+            "them as the model does, if transformers knows how"
+        )
+    return model
+
+
+def check_broken(names: Iterable[str]) -> None:
+    """Raise ModelFault if there is any weight with a wrong shape or values that are not finite."""
+    if broken := list(names):
+        raise ModelFault(f"weights with a wrong shape or values that are not finite: {', '.join(broken[:3])}")
+
+
+def completed(model: PreTrainedModel, files: Mapping[str, bytes]) -> PreTrainedTokenizerFast:
+    """Give a model its folder's generation configuration, and return the tokenizer.
+
+    Raises RecipeError for an end of sequence that is no token of the model.
+    """
+    settings = json.loads(files["config.json"])
+    if "generation_config.json" in files:
+        model.generation_config = GenerationConfig.from_dict(json.loads(files["generation_config.json"]))
+    tokenizer = _load_tokenizer(files, rows=len(embedding(model)))
+    ends = [*ends_named(settings), *ends_named(_inner(settings))]
+    _name_ends(model, ends, tokenizer, taught=taught_end(files))
+    return tokenizer
+
+
+def _inner(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings of a language model inside a model of several kinds of input."""
+    return settings.get("text_config") or {}
 
 
 def load_outline(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Return a folder's model without weights (on torch's device `meta`) and its tokenizer, otherwise as `load`."""
     check_folder(files)
     with library_faults("config.json"):
-        _, config = _configuration(files)
-        with torch.device("meta"), no_init_weights():
-            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-        return model, _asked(model, files)
+        with torch.device("meta"):
+            model = _built(files)
+        return model, completed(model, files)
 
 
-def _configuration(files: Mapping[str, bytes]) -> tuple[dict[str, Any], PretrainedConfig]:
-    """Return config.json as it is written, and as transformers reads it, without special tokens that it invents."""
+def _built(files: Mapping[str, bytes]) -> PreTrainedModel:
+    """Return the model of config.json, its weights unset, without special tokens that transformers invents."""
     settings = json.loads(files["config.json"])
     config = AutoConfig.for_model(**settings)
-    inner = settings.get("text_config") or {}
-    for part, written in ((config, settings), (config.get_text_config(), {**settings, **inner})):
+    for part, written in ((config, settings), (config.get_text_config(), {**settings, **_inner(settings)})):
         _correct_special_tokens(part, written)
-    return settings, config
-
-
-def _asked(model: PreTrainedModel, files: Mapping[str, bytes]) -> PreTrainedTokenizerFast:
-    """Return a folder's tokenizer, and let the model's generation configuration name every end of an answer."""
-    settings = json.loads(files["config.json"])
-    if "generation_config.json" in files:
-        model.generation_config = GenerationConfig.from_dict(json.loads(files["generation_config.json"]))
-    tokenizer = _load_tokenizer(files, rows=len(embedding(model)))
-    others = [*ends_named(settings), *ends_named(settings.get("text_config") or {})]
-    _name_ends(model, others, tokenizer, taught=taught_end(files))
-    return tokenizer
+    with no_init_weights():
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
 @contextmanager
@@ -216,17 +240,10 @@ def brief(error: Exception) -> str:
     return shorten(f"{type(error).__name__}: {lines[0]}", _BRIEF, placeholder=" ...")
 
 
-def _check_shapes(config: PretrainedConfig, tensors: Mapping[str, Tensor]) -> None:
+def _check_shapes(files: Mapping[str, bytes], tensors: Mapping[str, Tensor]) -> None:
     """Raise ModelFault for weights that are not the configuration's, before memory is taken for what that claims."""
-    with torch.device("meta"), no_init_weights():
-        # The model's class may change its configuration.
-        model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=torch.float32)
-    unknown, absent = misfits(model, tensors)
-    if unknown or absent:
-        raise ModelFault(
-            f"weights do not fit config.json: unknown {unknown[:3]}, missing {absent[:3]}; `bootstrap import` names "
-            "them as the model does, if transformers knows how"
-        )
+    with torch.device("meta"):
+        model = without_weights(files, tensors)
     expected = dict(model.state_dict())
     if broken := [name for name, tensor in tensors.items() if tensor.shape != expected[name].shape]:
         raise ModelFault(f"weights with a wrong shape by config.json: {', '.join(broken[:3])}")
@@ -306,10 +323,15 @@ def _check_head(model: PreTrainedModel) -> None:
     """
     tokens_BT = torch.arange(4).unsqueeze(0) % model.config.vocab_size
     hidden = model.base_model(input_ids=tokens_BT, use_cache=False).last_hidden_state
-    ours, theirs = head(model)(hidden), model(input_ids=tokens_BT, use_cache=False).logits
+    theirs = model(input_ids=tokens_BT, use_cache=False).logits
+    check_logits(head(model)(hidden), theirs, kind=type(model).__name__)
+
+
+def check_logits(ours: Tensor, theirs: Tensor, *, kind: str) -> None:
+    """Raise RecipeError unless our logits are those of a model itself, of class `kind`."""
     if not torch.allclose(ours, theirs, atol=1e-3, rtol=1e-3):
         raise RecipeError(
-            f"{type(model).__name__} changes its logits after the output matrix (soft-capping or scaling), which is "
+            f"{kind} changes its logits after the output matrix (soft-capping or scaling), which is "
             "not supported; use a model without it"
         )
 
@@ -386,19 +408,29 @@ def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, passed
     `passed_on`: unchanged files of the model's origin; empty for models from scratch.
     """
     weights = weights_bytes(model)
-    files = {
-        "config.json": json_file(_config_of(model), indent=2),
-        "generation_config.json": generation_json(model),
-        MODEL_WEIGHTS: weights,
-        **(passed_on or tokenizer_files(tokenizer)),
-    }
+    files = {**folder_files(model, tokenizer, passed_on=passed_on), MODEL_WEIGHTS: weights}
     return Checkpoint(fingerprint=fingerprint_safetensors(weights), files=files)
 
 
-def _config_of(model: PreTrainedModel) -> dict[str, Any]:
-    """Return what config.json says of a model."""
+def folder_files(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    passed_on: Mapping[str, bytes],
+    architecture: str | None = None,
+) -> dict[str, bytes]:
+    """Return the files of `export` beside the weights; `architecture`: the name of the model's class."""
+    return {
+        "config.json": json_file(_config_of(model, architecture), indent=2),
+        "generation_config.json": generation_json(model),
+        **(passed_on or tokenizer_files(tokenizer)),
+    }
+
+
+def _config_of(model: PreTrainedModel, architecture: str | None = None) -> dict[str, Any]:
+    """Return what config.json says of a model; `architecture`: the name of its class."""
     config = json.loads(model.config.to_json_string(use_diff=False))
-    return {**config, "architectures": [type(model).__name__], "dtype": "float32"}
+    return {**config, "architectures": [architecture or type(model).__name__], "dtype": "float32"}
 
 
 def checksum(tensors: Iterable[Tensor]) -> int:

@@ -24,6 +24,9 @@ from bootstrap import compute
 class Muon(torch.optim.Muon):
     """torch.optim.Muon with its own step; settings and state are the same."""
 
+    owners = 1
+    """Processes that orthogonalise at the same time, each a portion."""
+
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
         """Move every matrix that has a gradient."""
@@ -34,7 +37,7 @@ class Muon(torch.optim.Muon):
                 if matrix.grad is not None:
                     alike[(matrix.shape, matrix.device)].append(matrix)
             for matrices in alike.values():
-                for portion in portions(matrices):
+                for portion in portions(matrices, owners=self.owners):
                     self._move(portion, group)
 
     def _move(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
@@ -57,9 +60,10 @@ class Muon(torch.optim.Muon):
         torch._foreach_add_(matrices, list(updates_MRC.unbind()), alpha=-group["lr"] * max(1, rows / columns) ** 0.5)
 
 
-def portions(matrices: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Yield matrices of one shape in order, in portions of at most `MUON_PORTION` elements and at least one matrix."""
-    size = max(compute.MUON_PORTION // matrices[0].numel(), 1)
+def portions(matrices: list[Tensor], *, owners: int = 1) -> Iterator[list[Tensor]]:
+    """Yield matrices of one shape in order, in portions of at most `MUON_PORTION` elements and at least one matrix for
+    each owner."""
+    size = owners * max(compute.MUON_PORTION // matrices[0].numel(), 1)
     for start in range(0, len(matrices), size):
         yield matrices[start : start + size]
 

@@ -11,11 +11,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from bootstrap.errors import RecipeError
-
-TOLERANCE = 0.05
-"""Allowed difference of a sequence in a shared row from the same one alone: bf16 rounding stays below, a position
-error does not."""
 PADDING = -1
 """In place of a sequence's number, for padding."""
 
@@ -38,33 +33,3 @@ def attention(model: PreTrainedModel, sequence_BT: Tensor) -> dict[str, Tensor]:
         lowest = torch.finfo(model.dtype).min
         mask = torch.zeros(mask.shape, dtype=model.dtype, device=mask.device).masked_fill(~mask, lowest)
     return {"attention_mask": mask, "position_ids": columns_T - starts_BT}
-
-
-@torch.no_grad()
-def check(model: PreTrainedModel) -> None:
-    """Raise RecipeError for a model that mixes the sequences of a row, or would lose its sliding window."""
-    device = next(model.parameters()).device
-    tokens_BT = (torch.arange(6, device=device) % model.config.vocab_size).reshape(2, 3)
-    alone = model.base_model(input_ids=tokens_BT, use_cache=False).last_hidden_state[1]
-    settings = attention(model, torch.tensor([[0, 0, 0, 1, 1, 1]], device=device))
-    beside = [
-        model.base_model(input_ids=row_T.unsqueeze(0), use_cache=False, **settings).last_hidden_state[0, 3:]
-        for row_T in (tokens_BT.flatten(), torch.cat([tokens_BT[0].flip(0), tokens_BT[1]]))
-    ]
-    if (
-        _slides(model)
-        or not torch.equal(*beside)
-        or not torch.allclose(beside[0], alone, atol=TOLERANCE, rtol=TOLERANCE)
-    ):
-        raise RecipeError(
-            f"{type(model).__name__} does not keep sequences in one row apart by its attention mask alone; "
-            "set training.packing: false"
-        )
-
-
-def _slides(model: PreTrainedModel) -> bool:
-    """Whether some layer has sliding-window attention, which the mask of `attention` ignores."""
-    kinds = getattr(model.config, "layer_types", None)
-    if kinds:
-        return "sliding_attention" in kinds
-    return getattr(model.config, "sliding_window", None) is not None

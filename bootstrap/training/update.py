@@ -9,8 +9,8 @@ state is held once. What a sum depends on is the number of ranks alone. Left out
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import hypot, sqrt
+from dataclasses import dataclass, fields
+from math import hypot
 
 import numpy as np
 import safetensors.torch
@@ -23,6 +23,8 @@ from bootstrap.training.group import Steps
 from bootstrap.training.model import checksum
 from bootstrap.training.muon import Muon
 from bootstrap.training.shares import shares
+from bootstrap.training.sums import Sums, metrics_of
+from bootstrap.training.trainables import Trainables
 
 WEIGHT = "weight"
 """Key of the parameter itself in the optimizer's state, for parameters outside the model."""
@@ -31,61 +33,30 @@ PORTION = 2**22
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Gradient:
+class Gradient(Sums):
     """A shard's gradient and its sums, divided by the global normalizers."""
 
     flat: np.ndarray
     """Gradients of all trainable parameters in order, the critic's last, float32 (P,)."""
-    rl_loss: float
-    ce_loss: float
-    kl_loss: float
-    value_loss: float
-    ratio_max: float
-    logprob_difference: float
-    hidden_square: float
-    """Squared norm of the loss's gradient at the policy's last hidden states."""
-    value_square: float
-    """The same at the critic's values."""
-    num_clipped: int
-    num_rl_tokens: int
-    num_tokens: int
-    flops: float
 
 
 class Updater:
-    """The optimizers of a model and its critic, of which this rank steps those parameters that it owns."""
+    """The optimizers' step of a model and its critic, of which this rank steps those parameters that it owns."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizers: Mapping[str, torch.optim.Optimizer],
-        *,
-        critic: nn.Module | None,
-        critic_optimizers: Mapping[str, torch.optim.Optimizer],
-        rank: int,
-        num_ranks: int,
-    ) -> None:
-        self.rank, self.num_ranks = rank, num_ranks
-        self.optimizers, self.critic_optimizers = optimizers, critic_optimizers
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.trained = [*self.parameters, *(critic.parameters() if critic is not None else ())]
-        """All parameters in order, the critic's last."""
-        in_critic = critic.named_parameters(prefix="critic") if critic is not None else ()
-        self._named = {**dict(model.named_parameters()), **dict(in_critic)}
-        self.shares = shares(self._costs(), [p.numel() for p in self.trained], ranks=num_ranks)
-        everyone = {**optimizers, **critic_optimizers}
-        self.base_lr = {name: [g["lr"] for g in o.param_groups] for name, o in everyone.items()}
+    def __init__(self, trainables: Trainables, *, rank: int, num_ranks: int) -> None:
+        self.trainables, self.rank, self.num_ranks = trainables, rank, num_ranks
+        self.shares = shares(self._costs(), [p.numel() for p in trainables.all], ranks=num_ranks)
 
     def _costs(self) -> list[float]:
         """Return what each parameter's step costs: Newton-Schulz multiplies a matrix by its shorter side."""
         by_muon = {
             id(parameter)
-            for optimizer in self.optimizers.values()
+            for optimizer in self.trainables.optimizers.values()
             if isinstance(optimizer, Muon)
             for group in optimizer.param_groups
             for parameter in group["params"]
         }
-        return [p.numel() * (min(p.shape) if id(p) in by_muon else 1.0) for p in self.trained]
+        return [p.numel() * (min(p.shape) if id(p) in by_muon else 1.0) for p in self.trainables.all]
 
     def apply(self, gradient: Gradient, *, lr_factor: float, grad_clip: float) -> Steps[UpdateMetrics]:
         """Take one optimizer step with the sum of all workers' gradients, of which this is this worker's.
@@ -113,33 +84,33 @@ class Updater:
         for part, length in ((policy, norm), (critic, critic_norm)):
             if length > grad_clip:
                 part *= grad_clip / length
-        for parameter in self.trained:
+        for parameter in self.trainables.all:
             parameter.grad = None
         if norm > 0:
-            self._step(owned, self.optimizers, policy, lr_factor)
+            self._step(owned, self.trainables.optimizers, policy, lr_factor)
         if critic_norm > 0:
-            self._step(owned_critic, self.critic_optimizers, critic, lr_factor)
+            self._step(owned_critic, self.trainables.critic_optimizers, critic, lr_factor)
         if self.num_ranks > 1:
             self._take((yield [_values([*owned, *owned_critic])] * self.num_ranks))
-        return _metrics([sums for sums, _ in everyone], norm=norm, critic_norm=critic_norm)
+        return metrics_of([sums for sums, _ in everyone], grad_norm=norm, critic_grad_norm=critic_norm)
 
     def _for_owners(self, flat: Tensor) -> list[Tensor]:
         """Return the part of a gradient (P) that each rank owns."""
         if self.num_ranks == 1:
             return [flat]
-        parts = flat.split([p.numel() for p in self.trained])
+        parts = flat.split([p.numel() for p in self.trainables.all])
         return [torch.cat([parts[place] for place in places] or [flat[:0]]) for places in self.shares]
 
     def _owned(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Return the parameters that this rank owns: of the model, and of the critic."""
-        mine, first = self.shares[self.rank], len(self.parameters)
-        return [self.trained[p] for p in mine if p < first], [self.trained[p] for p in mine if p >= first]
+        mine, first = self.shares[self.rank], len(self.trainables.policy)
+        return [self.trainables.all[p] for p in mine if p < first], [self.trainables.all[p] for p in mine if p >= first]
 
     @torch.no_grad()
     def _take(self, received: Sequence[Tensor]) -> None:
         """Give parameters the values that their owners have sent."""
         for rank, (places, flat) in enumerate(zip(self.shares, received, strict=True)):
-            theirs = [self.trained[place] for place in places]
+            theirs = [self.trainables.all[place] for place in places]
             if rank != self.rank:
                 for parameter, values in zip(theirs, flat.split([p.numel() for p in theirs]), strict=True):
                     parameter.copy_(values.view_as(parameter))
@@ -155,20 +126,17 @@ class Updater:
         chunks = flat.split([parameter.numel() for parameter in parameters])
         for parameter, chunk in zip(parameters, chunks, strict=True):
             parameter.grad = chunk.view_as(parameter).to(parameter.device, parameter.dtype)
-        for name, optimizer in optimizers.items():
-            for group, lr in zip(optimizer.param_groups, self.base_lr[name], strict=True):
-                group["lr"] = lr * lr_factor
-            optimizer.step()
+        self.trainables.move(optimizers, lr_factor)
 
     def state(self) -> bytes:
         """Return as safetensors what this rank owns of the optimizers' state and the critic.
 
         Beside the weights, all ranks' states are all that an update depends on.
         """
-        names = {id(p): name for name, p in self._named.items()}
+        names = {id(p): name for name, p in self.trainables.named.items()}
         tensors = {
             f"{kind}|{names[id(parameter)]}|{key}": value.detach().cpu().contiguous().clone()
-            for kind, optimizer in {**self.optimizers, **self.critic_optimizers}.items()
+            for kind, optimizer in self.trainables.all_optimizers.items()
             for parameter, state in optimizer.state.items()
             for key, value in state.items()
             if torch.is_tensor(value)
@@ -179,7 +147,7 @@ class Updater:
 
     def restore(self, state: bytes) -> None:
         """Continue from all ranks' `state`, joined, of the same model and optimizer settings; keep what is owned."""
-        parameters, optimizers = self._named, {**self.optimizers, **self.critic_optimizers}
+        parameters, optimizers = self.trainables.named, self.trainables.all_optimizers
         owned = {id(parameter) for some in self._owned() for parameter in some}
         for path, value in safetensors.torch.load(state).items():
             kind, name, key = path.split("|")
@@ -199,50 +167,12 @@ def _values(parameters: Sequence[nn.Parameter]) -> Tensor:
     return torch.cat(flat or [torch.empty(0)])
 
 
-_SUMS = (
-    "rl_loss",
-    "ce_loss",
-    "kl_loss",
-    "value_loss",
-    "ratio_max",
-    "logprob_difference",
-    "hidden_square",
-    "value_square",
-    "num_clipped",
-    "num_rl_tokens",
-    "num_tokens",
-    "flops",
-)
-"""Figures of a gradient that every rank is told."""
-
-
-def _told(gradient: Gradient, checksum: int) -> Tensor:
-    """Return a gradient's figures and the checksum of one piece of it, in bits that one exchange carries."""
-    figures = torch.tensor([float(getattr(gradient, name)) for name in _SUMS], dtype=torch.float64)
+def _told(sums: Sums, checksum: int) -> Tensor:
+    """Return a gradient's sums and the checksum of one piece of it, in bits that one exchange carries."""
+    figures = torch.tensor([float(getattr(sums, one.name)) for one in fields(Sums)], dtype=torch.float64)
     return torch.cat([figures.view(torch.int64), torch.tensor([checksum])])
 
 
-def _heard(told: Tensor) -> tuple[Mapping[str, float], int]:
+def _heard(told: Tensor) -> tuple[Sums, int]:
     """Return what `_told` was given."""
-    return dict(zip(_SUMS, told[:-1].view(torch.float64).tolist(), strict=True)), int(told[-1])
-
-
-def _metrics(sums: Sequence[Mapping[str, float]], *, norm: float, critic_norm: float) -> UpdateMetrics:
-    """Return the metrics of an update from the figures of all ranks' gradients."""
-    total = {name: sum(one[name] for one in sums) for name in _SUMS}
-    return UpdateMetrics(
-        loss=total["rl_loss"] + total["ce_loss"] + total["kl_loss"],
-        rl_loss=total["rl_loss"],
-        ce_loss=total["ce_loss"],
-        kl_loss=total["kl_loss"],
-        value_loss=total["value_loss"],
-        grad_norm=norm,
-        critic_grad_norm=critic_norm,
-        hidden_grad_norm=sqrt(total["hidden_square"]),
-        value_grad_norm=sqrt(total["value_square"]),
-        ratio_max=max(one["ratio_max"] for one in sums),
-        logprob_difference=max(one["logprob_difference"] for one in sums),
-        clip_fraction=total["num_clipped"] / max(total["num_rl_tokens"], 1),
-        num_tokens=int(total["num_tokens"]),
-        flops=total["flops"],
-    )
+    return Sums.of(told[:-1].view(torch.float64).tolist()), int(told[-1])

@@ -95,8 +95,8 @@ def test_the_gradient_with_a_kl_target_in_the_loss_is_that_of_the_loss_by_finite
     whole = batch(form, ratio_level=RatioLevel.SEQUENCE, clip_low=None, clip_high=None)
     flat = worker.gradient(whole).flat
     parameter = worker.model.lm_head.weight
-    offset = sum(p.numel() for p in worker.learner.updater.parameters[:-1])
-    assert worker.learner.updater.parameters[-1] is parameter
+    offset = sum(p.numel() for p in worker.learner.trainables.policy[:-1])
+    assert worker.learner.trainables.policy[-1] is parameter
 
     def loss() -> float:
         found = worker.gradient(whole)
@@ -303,7 +303,7 @@ def test_the_gradient_with_a_critic_is_that_of_the_loss_by_finite_differences():
     )
     flat = worker.gradient(whole).flat
     offset = 0
-    for parameter in worker.learner.updater.trained:
+    for parameter in worker.learner.trainables.all:
         if parameter is worker.model.model.norm.weight or parameter is worker.learner.critic.head.weight:
             factor = 1.0 if parameter is worker.learner.critic.head.weight else 0.5
             for index in (3, 17):

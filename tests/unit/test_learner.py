@@ -83,8 +83,8 @@ def test_the_gradient_is_that_of_the_loss_by_finite_differences():
     worker = pool_of(1).workers[0]
     flat = worker.gradient(mixed_batch()).flat
     parameter = worker.model.lm_head.weight
-    offset = sum(p.numel() for p in worker.learner.updater.parameters[:-1])
-    assert worker.learner.updater.parameters[-1] is parameter
+    offset = sum(p.numel() for p in worker.learner.trainables.policy[:-1])
+    assert worker.learner.trainables.policy[-1] is parameter
 
     def loss() -> float:
         found = worker.gradient(mixed_batch())
@@ -171,7 +171,7 @@ def test_the_gradient_norm_is_clipped():
     pool = pool_of(1, optimizer=AdamW())
     (metrics,) = train(pool, [batch])
     assert metrics.grad_norm > 1
-    flat = torch.cat([p.grad.flatten() for p in pool.workers[0].learner.updater.parameters])
+    flat = torch.cat([p.grad.flatten() for p in pool.workers[0].learner.trainables.policy])
     assert flat.norm().item() == pytest.approx(1.0, rel=1e-4)
 
 
@@ -321,8 +321,8 @@ def test_a_kl_target_is_silent_on_padding_that_the_policy_drew_and_the_kl_target
 def test_muon_takes_the_blocks_matrices_and_adamw_the_rest():
     learner = pool_of(1).workers[0].learner
     names = {id(p): n for n, p in learner.model.named_parameters()}
-    muon = {names[id(p)] for g in learner.updater.optimizers["muon"].param_groups for p in g["params"]}
-    adamw = {names[id(p)] for g in learner.updater.optimizers["adamw"].param_groups for p in g["params"]}
+    muon = {names[id(p)] for g in learner.trainables.optimizers["muon"].param_groups for p in g["params"]}
+    adamw = {names[id(p)] for g in learner.trainables.optimizers["adamw"].param_groups for p in g["params"]}
     assert muon == {n for n in names.values() if "_proj" in n}
     assert adamw == set(names.values()) - muon and "lm_head.weight" in adamw
 

@@ -114,11 +114,11 @@ def test_an_adapters_folder_holds_no_weights_of_the_base():
 def test_muon_trains_an_adapter_that_has_matrices_alone_and_one_that_has_vectors_too(dora):
     found = worker(small_folder(), dora=dora)
     found.begin(MuonAdamW())
-    assert set(found.learner.updater.optimizers) == ({"muon", "adamw"} if dora else {"muon"})
+    assert set(found.learner.trainables.optimizers) == ({"muon", "adamw"} if dora else {"muon"})
     covered = [
-        p for o in found.learner.updater.optimizers.values() for group in o.param_groups for p in group["params"]
+        p for o in found.learner.trainables.optimizers.values() for group in o.param_groups for p in group["params"]
     ]
-    assert {id(p) for p in covered} == {id(p) for p in found.learner.updater.parameters}
+    assert {id(p) for p in covered} == {id(p) for p in found.learner.trainables.policy}
     losses = [found.step(imitate(), 1.0, 1.0).loss for _ in range(4)]
     assert losses[-1] < losses[0]
 

@@ -16,7 +16,7 @@ from bootstrap.errors import RecipeError
 from bootstrap.learner_records import KlForm, RatioLevel
 from bootstrap.pool import LocalPool
 from bootstrap.records import Batch, Example, KlTarget, Normalizers
-from bootstrap.training import packing
+from bootstrap.training import packable
 from bootstrap.training.batch import micro_batches
 
 pytestmark = pytest.mark.torch
@@ -152,18 +152,18 @@ def sliding() -> MistralForCausalLM:
 
 
 def test_models_that_cannot_keep_sequences_apart_are_refused_with_the_remedy():
-    packing.check(small_llama())
-    packing.check(tiny_gpt2())
+    packable.check(small_llama())
+    packable.check(tiny_gpt2())
     eager = small_llama()
     eager.set_attn_implementation("eager")
-    packing.check(eager)
+    packable.check(eager)
 
     mixing = small_llama()
     forward = mixing.model.forward
     mixing.model.forward = lambda attention_mask=None, position_ids=None, **settings: forward(**settings)
     for model in (mixing, sliding()):
         with pytest.raises(RecipeError, match=r"set training\.packing: false"):
-            packing.check(model)
+            packable.check(model)
 
 
 def test_a_generation_grows_with_packing_and_says_so_in_its_identity(tmp_path):

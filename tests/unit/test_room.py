@@ -59,15 +59,15 @@ def batches_of(monkeypatch: pytest.MonkeyPatch, *, fails_above: int | None = Non
 def passes_of(monkeypatch: pytest.MonkeyPatch, *, fails_above: int | None = None, error: Exception = CPU) -> list[int]:
     """Return a list that gets the number of tokens of every training pass."""
     found: list[int] = []
-    hidden = Learner._hidden
+    completion = Learner._completion
 
-    def counted(self: Learner, model: Any, micro: Any) -> torch.Tensor:
+    def counted(self: Learner, micro: Any) -> tuple[torch.Tensor, torch.Tensor]:
         found.append(micro.tokens_BT.numel())
         if fails_above is not None and micro.tokens_BT.numel() > fails_above:
             raise error
-        return hidden(self, model, micro)
+        return completion(self, micro)
 
-    monkeypatch.setattr(Learner, "_hidden", counted)
+    monkeypatch.setattr(Learner, "_completion", counted)
     return found
 
 

@@ -1,0 +1,212 @@
+"""A model folder -> a model of which each rank reads its own rows, so that no process holds the whole.
+
+The model is built without memory (torch's meta device), spread, and then filled from the files. A file may be given by
+its path, and is then mapped into memory rather than read.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from bootstrap.config.training import LoraAdapter
+from bootstrap.store.fingerprint import ADAPTER_CONFIG
+from bootstrap.training import lora, precision, sharded
+from bootstrap.training import model as models
+from bootstrap.training.completion import completion
+from bootstrap.training.ranks import Ranks
+from bootstrap.training.rows import own_range, own_rows
+
+PORTION = 2**24
+"""Entries that are read at once: what is read is of another type, or on another device, than what is kept."""
+Files = Mapping[str, bytes | Path]
+"""A folder's files by name: content, or a path that this process can open."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A sharded model, and what its folder needs beside the weights."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    passed_on: Mapping[str, bytes]
+    base: str | None
+    """The fingerprint of the base under an adapter."""
+
+
+class _Weights:
+    """Tensors of a folder's safetensors files, read row by row."""
+
+    def __init__(self, files: Files, *, prefix: str = "") -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self.mapped: dict[str, tuple[Any, str]] = {}
+        for name in sorted(files):
+            if not name.endswith(".safetensors"):
+                continue
+            content = files[name]
+            if isinstance(content, Path):
+                opened = safetensors.safe_open(content, framework="pt")
+                names: list[str] = opened.keys()
+                self.mapped |= {key.removeprefix(prefix): (opened, key) for key in names}
+            else:
+                self.tensors |= {k.removeprefix(prefix): t for k, t in safetensors.torch.load(content).items()}
+        self.names = sorted({*self.tensors, *self.mapped})
+
+    def fill(self, name: str, parameter: Tensor) -> bool:
+        """Copy this process's rows of a tensor, and return whether its shape fits and all values are finite."""
+        first, count = own_range(parameter)
+        mine = own_rows(parameter)
+        if name in self.tensors:
+            found = self.tensors[name]
+            shape = list(found.shape)
+        else:
+            opened, key = self.mapped[name]
+            found = opened.get_slice(key)
+            shape = found.get_shape()
+        if shape != list(parameter.shape):
+            return False
+        rows = max(PORTION // max(math.prod(shape[1:]), 1), 1)
+        is_finite = True
+        for start in range(0, count, rows):
+            end = min(start + rows, count)
+            values = found[first + start : first + end]
+            is_finite = is_finite and bool(torch.isfinite(values).all())
+            mine[start:end].copy_(values)
+        return is_finite
+
+
+def load(files: Files, ranks: Ranks, *, bf16: bool = False, frozen: bool = False) -> Held:
+    """Return a folder's whole model (float32) and tokenizer, sharded.
+
+    `bf16`: the products in the blocks are computed in bf16; `frozen`: the model is only read, so its matrices are kept
+    in bf16 then. Raises RecipeError as `model.load`, on every rank.
+    """
+    with ranks.together("loading a model"):
+        small, weights = _contents(files), _Weights(files)
+        model = _unfilled(small, weights, ranks, bf16=bf16, frozen=frozen)
+        sharded.shard(model, ranks, lowered=bf16 and not frozen)
+        _materialise(model, ranks.device)
+        tokenizer = _filled(model, small, weights, ranks)
+        _check_head(model, bf16=bf16)
+    return Held(model=model, tokenizer=tokenizer, passed_on=models.passed_on(small), base=None)
+
+
+def load_adapted(
+    base: Files, ranks: Ranks, *, fingerprint: str, adapter: LoraAdapter | Files, seed: int = 0, bf16: bool = False
+) -> Held:
+    """Return a base of this fingerprint with a fresh adapter by its settings and seed, or with a folder's, sharded.
+
+    Base and adapter are spread alike; the base is frozen. Raises RecipeError as `lora.fresh` and `lora.load`.
+    """
+    with ranks.together("loading an adapter and its base"):
+        small, weights = _contents(base), _Weights(base)
+        whole = _unfilled(small, weights, ranks, bf16=bf16, frozen=True)
+        if isinstance(adapter, LoraAdapter):
+            model, own, trained = lora.without_start(whole, adapter), small, None
+        else:
+            own, trained = _contents(adapter), _Weights(adapter, prefix=lora.PEFT_PREFIX)
+            model = lora.without_weights(whole, own[ADAPTER_CONFIG], trained.names)
+        sharded.shard(model, ranks)
+        _materialise(model, ranks.device)
+        tokenizer = _filled(model, small, weights, ranks)
+        if trained is None:
+            lora.start(model, seed=seed)
+        else:
+            _fill(lora.parameters_of(model), trained, ranks)
+        _check_head(model, bf16=bf16)
+    return Held(model=model, tokenizer=tokenizer, passed_on=models.passed_on(own), base=fingerprint)
+
+
+def _contents(files: Files) -> dict[str, bytes]:
+    """Return the files that are no weights."""
+    small = {name: content for name, content in files.items() if not name.endswith(".safetensors")}
+    return {name: content if isinstance(content, bytes) else content.read_bytes() for name, content in small.items()}
+
+
+def _unfilled(
+    files: Mapping[str, bytes], weights: _Weights, ranks: Ranks, *, bf16: bool, frozen: bool
+) -> PreTrainedModel:
+    with _without_memory():
+        model = models.without_weights(files, weights.names)
+    model.tie_weights()
+    if bf16 and ranks.device.type == "cpu":
+        precision.use_float_attention(model)
+    if frozen:
+        model.requires_grad_(False)
+        if bf16:
+            precision.lower_frozen(model)
+    return model.eval()
+
+
+def _filled(
+    model: PreTrainedModel, files: Mapping[str, bytes], weights: _Weights, ranks: Ranks
+) -> PreTrainedTokenizerFast:
+    """Fill a model, without an adapter's own weights, and return the tokenizer."""
+    kept = {name: tensor for name, tensor in model.state_dict().items() if "lora_" not in name}
+    _fill({name.replace(".base_layer.", "."): tensor for name, tensor in kept.items()}, weights, ranks)
+    return models.completed(model, files)
+
+
+def _fill(tensors: Mapping[str, Tensor], weights: _Weights, ranks: Ranks) -> None:
+    """Read tensors by their names in a file. Raises RecipeError, on every rank, if one is broken for any."""
+    there = [name for name in sorted(tensors) if name in weights.names]
+    with torch.no_grad():
+        broken = torch.tensor([not weights.fill(name, tensors[name]) for name in there])
+    found = ranks.greatest(broken.long())
+    models.check_broken(name for name, is_broken in zip(there, found.tolist(), strict=True) if is_broken)
+
+
+@torch.no_grad()
+def _check_head(model: PreTrainedModel, *, bf16: bool) -> None:
+    """Raise RecipeError for a model whose logits are not its output matrix times the last hidden state."""
+    device = next(model.parameters()).device
+    tokens_BT = torch.arange(4, device=device).unsqueeze(0) % model.config.vocab_size
+    places = (torch.zeros(4, dtype=torch.long, device=device), torch.arange(4, device=device))
+    compute = partial(precision.compute, device, "bf16" if bf16 else "fp32")
+    hidden_ND, _ = completion(model, tokens_BT, None, places, compute)
+    seen: list[tuple[Tensor, Tensor]] = []
+    # In bf16 the model's own call rounds its logits, so that they are compared with what the output matrix gave it.
+
+    def look(_: nn.Module, given: tuple[Tensor, ...], found: Tensor) -> None:
+        seen.append((given[0], found))
+
+    hook = models.head(model).register_forward_hook(look)
+    with compute():
+        logits_BTV = model(input_ids=tokens_BT, use_cache=False).logits
+    hook.remove()
+    sharded.give_back(model)
+    ((given_BTD, found_BTV),) = seen
+    for ours, theirs in ((hidden_ND, given_BTD[0].float()), (found_BTV, logits_BTV)):
+        models.check_logits(ours, theirs, kind=sharded.architecture(model))
+
+
+def _materialise(model: PreTrainedModel, device: torch.device) -> None:
+    """Give every tensor memory on a device, without values; buffers keep theirs."""
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model.to_empty(device=device)
+    for name, buffer in model.named_buffers():
+        buffer.copy_(buffers[name])
+
+
+@contextmanager
+def _without_memory() -> Iterator[None]:
+    """Let modules take their parameters on the meta device; buffers, which no file holds, stay as they are made."""
+    register = nn.Module.register_parameter
+
+    def registered(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
+        register(self, name, param if param is None else nn.Parameter(param.to("meta"), param.requires_grad))
+
+    nn.Module.register_parameter = registered
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register
