@@ -26,8 +26,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-
 from bootstrap.store.durable import write_folder
 
 PARENT_SECONDS = 1.0
@@ -89,6 +87,8 @@ class VllmServer:
 
     def swap(self, files: Mapping[str, bytes], *, fingerprint: str) -> Mapping[str, Any]:
         """Replace the weights by those of another folder with the same configuration."""
+        import safetensors.torch
+
         from bootstrap.rollouts import vllm_weights
 
         tensors = {
