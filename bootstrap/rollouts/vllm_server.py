@@ -97,6 +97,8 @@ class VllmServer:
             if file.endswith(".safetensors")
             for name, tensor in safetensors.torch.load(data).items()
         }
+        # An adapter's fingerprint stands for its base as well.
+        self._drop_adapters()
         vllm_weights.swap(self.llm, tensors, fingerprint)
         return {"done": self.llm.llm_engine.get_weight_version()}
 
@@ -104,17 +106,20 @@ class VllmServer:
         """Hold an adapter over the base, in the place of the one held before."""
         from vllm.lora.request import LoRARequest
 
-        engine = self.llm.llm_engine
-        for held in self.adapters.values():
-            engine.remove_lora(held.lora_int_id)
+        self._drop_adapters()
         self.num_adapters += 1
         with tempfile.TemporaryDirectory(prefix="bootstrap-vllm-") as place:
             folder = Path(place) / "adapter"
             write_folder(folder, files)
             adapter = LoRARequest(fingerprint, self.num_adapters, str(folder))
-            engine.add_lora(adapter)
+            self.llm.llm_engine.add_lora(adapter)
         self.adapters = {fingerprint: adapter}
         return {"done": fingerprint}
+
+    def _drop_adapters(self) -> None:
+        for held in self.adapters.values():
+            self.llm.llm_engine.remove_lora(held.lora_int_id)
+        self.adapters = {}
 
     def generate(
         self,
