@@ -2,8 +2,9 @@
 # that takes less than a minute), `make hooks` has git check each commit, `make smollm2` fetches a pretrained model,
 # `make r1-smollm2` runs the R1 recipe on that, `make gsm8k` a first generation of GSM8K, `make word-problems` a ladder
 # from a file of word problems, `make test-services` runs what infra/compose.yaml names and a lineage
-# among it, `make test-faults` brings about faults one by one, `make fuzz` looks for files that readers stumble over,
-# `make docs` builds the pages of docs/ and `make docs-serve` shows them; all install into .venv and may be repeated.
+# among it, `make test-vllm` samples with vLLM (in .venv-vllm), `make test-faults` brings about faults one by one,
+# `make fuzz` looks for files that readers stumble over, `make docs` builds the pages of docs/ and `make docs-serve`
+# shows them; all others install into .venv, and all may be repeated.
 #
 #   PYTHON=python3.12     the interpreter to use (3.11 or newer)
 #   PIP_FLAGS=...         more options for pip; without a GPU, an --extra-index-url with CPU builds of PyTorch spares
@@ -57,6 +58,21 @@ test: lint test-fast chromium bubblewrap
 # Not part of `test`, since it takes servers from Debian; continuous integration runs both.
 test-services: $(VENV)/installed-services chromium servers
 	$(VENV)/bin/python -m pytest -q tests/services
+
+# Not part of `test`, since vLLM's CPU build is a rebuild by third parties, pinned by its hash, which wants releases of its
+# own: both stay in an environment of their own.
+.PHONY: test-vllm
+VLLM_VENV := .venv-vllm
+VLLM_PIP := $(VLLM_VENV)/bin/python -m pip install --quiet $(PIP_FLAGS)
+test-vllm: $(VLLM_VENV)/installed
+	PYTHONPATH=tests $(VLLM_VENV)/bin/python -m pytest -q -p no:xdist tests/vllm
+
+$(VLLM_VENV)/installed: pyproject.toml constraints.txt tests/vllm/requirements.txt tests/vllm/rebuild.txt
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_PIP) --constraint constraints.txt --editable . pytest hypothesis
+	$(VLLM_PIP) --no-deps --requirement tests/vllm/requirements.txt
+	$(VLLM_PIP) --no-deps --requirement tests/vllm/rebuild.txt
+	@touch $@
 
 # Not part of `test`: some fifty faults, each with one run or several. The table of docs/reliability.md.
 .PHONY: test-faults
@@ -173,4 +189,4 @@ servers:
 	fi
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(VLLM_VENV) build *.egg-info

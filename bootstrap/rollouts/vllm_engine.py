@@ -47,25 +47,36 @@ class VllmEngine:
         tokens: list[list[int]] = [[] for _ in requests]
         logprobs: list[list[float]] = [[] for _ in requests]
         ended = [False] * len(requests)
-        while "step" in (message := self.process.receive("generate")):
-            stopped = []
-            for number, new, their_logprobs in message["step"]:
-                for token, logprob in zip(new, their_logprobs, strict=True):
-                    if ended[number]:
-                        break
-                    tokens[number].append(token)
-                    logprobs[number].append(logprob)
-                    ended[number] = token in self.answers.ends
-                    if not ended[number] and self.answers.stop.ends(tokens[number]):
-                        ended[number] = True
-                        stopped.append(number)
-            self.process.reply(stopped)
-            self.room.beat(answered=sum(ended))
+        try:
+            while "step" in (message := self.process.receive("generate")):
+                self.process.reply(self._taken(message["step"], tokens, logprobs, ended))
+                self.room.beat(answered=sum(ended))
+        except BaseException:
+            # In the middle of a call the next one would get this one's messages.
+            self.process.close()
+            raise
         found = self.process.result(message)
         if found != policy:
             raise FingerprintMismatch(f"vLLM answered with weights {found[:16]}, the plan names {policy[:16]}")
         rows = zip(requests, tokens, logprobs, ended, strict=True)
         return self.answers.rollouts([(r, t, lp, (), e) for r, t, lp, e in rows], encoded, policy=policy)
+
+    def _taken(
+        self, news: Sequence[Any], tokens: list[list[int]], logprobs: list[list[float]], ended: list[bool]
+    ) -> list[int]:
+        """Add a step's tokens to the answers, up to their ends; return the requests that a stop text ended."""
+        stopped = []
+        for number, new, their_logprobs in news:
+            for token, logprob in zip(new, their_logprobs, strict=True):
+                if ended[number]:
+                    break
+                tokens[number].append(token)
+                logprobs[number].append(logprob)
+                ended[number] = token in self.answers.ends
+                if not ended[number] and self.answers.stop.ends(tokens[number]):
+                    ended[number] = True
+                    stopped.append(number)
+        return stopped
 
     def _settings(self, sampling: Sampling) -> dict[str, Any]:
         return {

@@ -75,6 +75,8 @@ class VllmProcess:
         """Return the next message. Raises WorkerError, WaitTimeout."""
         try:
             if not self._connection.poll(self.wait_seconds):
+                # What it says later would answer another question.
+                self.close()
                 raise WaitTimeout(
                     f"waited {self.wait_seconds:g} s for vLLM to {what} (process {self.process.pid}); raise "
                     "resources.wait_seconds if the machine is that slow"

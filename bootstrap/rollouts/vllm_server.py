@@ -26,8 +26,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-
 from bootstrap.store.durable import write_folder
 
 PARENT_SECONDS = 1.0
@@ -89,6 +87,8 @@ class VllmServer:
 
     def swap(self, files: Mapping[str, bytes], *, fingerprint: str) -> Mapping[str, Any]:
         """Replace the weights by those of another folder with the same configuration."""
+        import safetensors.torch
+
         from bootstrap.rollouts import vllm_weights
 
         tensors = {
@@ -97,6 +97,8 @@ class VllmServer:
             if file.endswith(".safetensors")
             for name, tensor in safetensors.torch.load(data).items()
         }
+        # An adapter's fingerprint stands for its base as well.
+        self._drop_adapters()
         vllm_weights.swap(self.llm, tensors, fingerprint)
         return {"done": self.llm.llm_engine.get_weight_version()}
 
@@ -104,17 +106,20 @@ class VllmServer:
         """Hold an adapter over the base, in the place of the one held before."""
         from vllm.lora.request import LoRARequest
 
-        engine = self.llm.llm_engine
-        for held in self.adapters.values():
-            engine.remove_lora(held.lora_int_id)
+        self._drop_adapters()
         self.num_adapters += 1
         with tempfile.TemporaryDirectory(prefix="bootstrap-vllm-") as place:
             folder = Path(place) / "adapter"
             write_folder(folder, files)
             adapter = LoRARequest(fingerprint, self.num_adapters, str(folder))
-            engine.add_lora(adapter)
+            self.llm.llm_engine.add_lora(adapter)
         self.adapters = {fingerprint: adapter}
         return {"done": fingerprint}
+
+    def _drop_adapters(self) -> None:
+        for held in self.adapters.values():
+            self.llm.llm_engine.remove_lora(held.lora_int_id)
+        self.adapters = {}
 
     def generate(
         self,

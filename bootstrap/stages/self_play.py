@@ -120,7 +120,7 @@ class SelfPlayTrainer(Trainer[SelfPlayStep]):
             batches=[self._batch(policy, rl_count, number, epoch) for epoch in range(step.algorithm.inner_epochs)],
             reward=fmean(solved) if solved else None,
             informative_groups=sum(0 < rate < 1 for rate in rates.values()) / len(rates) if rates else None,
-            entropy=fmean(entropies),
+            entropy=fmean(entropies) if entropies else None,
             length=fmean(len(r.tokens) for r in solutions) if solutions else None,
             common_fault=common_fault(verdicts),
         )
