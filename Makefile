@@ -51,6 +51,7 @@ hooks: $(VENV)/installed-dev
 test-fast: $(VENV)/installed-test
 	$(VENV)/bin/python -m pytest -q --fast $(PYTEST_FLAGS)
 
+# With -j2, the linters run beside the fast tests.
 test: lint test-fast chromium bubblewrap
 	$(VENV)/bin/python -m pytest -q --slow -m "not ray" --durations=30 $(PYTEST_FLAGS)
 	$(VENV)/bin/python -m pytest -q --slow -m ray --durations=30
@@ -170,7 +171,8 @@ chromium: $(VENV)/installed-test
 	}
 
 # The strongest level of the sandbox; without it the attack suite runs at the levels that the machine has.
-bubblewrap:
+# After what else may call apt-get, which runs once at a time.
+bubblewrap: | chromium
 	@if ! command -v bwrap >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q --yes --no-install-recommends bubblewrap; \
 	fi || echo "bubblewrap could not be installed; the sandbox is tested without its level bwrap" >&2

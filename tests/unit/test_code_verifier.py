@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from support.attack_programs import IDLE_LIMITS
 
 from bootstrap import meaning
 from bootstrap.config.code import CodeVerifier
@@ -188,7 +189,6 @@ def test_a_right_program_passes_with_its_confinement_and_cost(code: Code) -> Non
         ("def f(x):\n    return 'x' * 10**10", "memory: "),
         ("def f(x):\n    while True: print(x)", "output_limit: "),
         ("import os\nos.abort()", "crash: "),
-        ("import time\ndef f(x): time.sleep(10**6)", "idle: "),
         ("import os\nos._exit(0)", "protocol: "),
         ("def f(x): return object()", "type"),
     ],
@@ -197,6 +197,16 @@ def test_every_ending_of_a_program_is_a_failure_with_its_reason(code: Code, prog
     (judgement,) = code.judge([answer(program)])
     assert (judgement.status, judgement.reward) == (Status.FAIL, 0.0)
     assert judgement.reason.startswith(reason), judgement.reason
+
+
+def test_a_program_that_waits_is_a_failure_too() -> None:
+    verifier = Code(CodeVerifier(), Tools())
+    # With the usual limits it is waited for twice, six seconds each.
+    verifier._sandbox = Sandbox(processes=1, limits=IDLE_LIMITS)
+    (judgement,) = verifier.judge([answer("import time\ndef f(x): time.sleep(10**6)")])
+    verifier.close()
+    assert (judgement.status, judgement.reward) == (Status.FAIL, 0.0)
+    assert judgement.reason.startswith("idle: "), judgement.reason
 
 
 def test_a_truncated_answer_fails_even_if_it_is_right(code: Code) -> None:

@@ -106,7 +106,7 @@ def test_the_page_grows_by_as_much_for_the_last_generation_as_for_an_early_one(l
         found = graph.lineage(long.entries[:count])
         return pack._size(packed(found, limit=0))
 
-    early, late = size(200) - size(100), size(1000) - size(900)
+    early, late = size(150) - size(100), size(550) - size(500)
     assert late < 1.3 * early, "no generation's part of the page lists all before it"
 
 
