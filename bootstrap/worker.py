@@ -74,9 +74,9 @@ class Worker(ModelProcess):
         """Open the meeting of all ranks, as the first; `host`: its address for ranks on other machines, if any are."""
         return self.group.meet(host)
 
-    def join(self, meeting: Meeting, seconds: float) -> None:
-        """Meet the other ranks within `seconds`. Raises PeerFailed."""
-        self.group.join(meeting, seconds)
+    def join(self, meeting: Meeting, seconds: float, address: str) -> None:
+        """Meet the other ranks within `seconds`; `address`: this machine's. Raises PeerFailed, WorkerError."""
+        self.group.join(meeting, seconds, address)
 
     @enough_memory("the base under adapters")
     def provide(self, files: Mapping[str, bytes], fingerprint: str) -> None:

@@ -200,7 +200,11 @@ class RayPool(Pool):
         addresses = {address for _, address in self.places}
         host = "" if len(addresses) == 1 else self.places[0][1]
         [meeting] = self.wait([self.start(0, "meet", host)], what="the meeting of the workers")
-        self.broadcast("join", meeting, self.wait_seconds)
+        joining = [
+            self.start(worker, "join", meeting, self.wait_seconds, address)
+            for worker, (_, address) in enumerate(self.places)
+        ]
+        self.wait(joining, what="the meeting of the workers")
 
     def start(self, worker: int, method: str, *args: Any) -> Any:
         self._require_ray(method)

@@ -7,30 +7,39 @@ that every rank has for it, in rank order. `together` runs all ranks in one proc
 the rank of this process, and `torch.distributed` carries the pieces from process to process, never through the driver
 or an object store. Sums are the receiver's, in rank order, so that a result depends on the number of ranks alone.
 
+What listens has no password: on one machine at loopback alone, across machines at the address of each rank's machine.
+
 Left out: what is exchanged (`learner.py`), and where processes stand (the pool's).
 """
 
 # torch declares its stores in a private module.
 # pyright: reportPrivateImportUsage=false
 
+import os
+import socket
 import tempfile
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from bootstrap.errors import PeerFailed
+from bootstrap.errors import PeerFailed, WorkerError
 
 T = TypeVar("T")
 Steps = Generator[Sequence[Tensor], Sequence[Tensor], T]
 """Yields one tensor (n) for each rank; all tensors of one exchange, on all ranks, have one dtype."""
 FAILED = -1
+LOOPBACK = "127.0.0.1"
+INTERFACE = "GLOO_SOCKET_IFNAME"
+"""Variable that names the network interface where gloo listens. Without it gloo resolves this machine's host name, and
+finds loopback, any interface or nothing."""
 LONGEST = timedelta(hours=24)
 """Bound on one exchange. Who runs the ranks sees sooner that one makes no progress, and ends them all."""
 
@@ -81,12 +90,24 @@ class Group:
         if not host:
             self._folder = tempfile.TemporaryDirectory(prefix="bootstrap-ranks-")
             return Meeting(folder=self._folder.name)
-        self._store = store = dist.TCPStore(host, 0, self.size, is_master=True, wait_for_workers=False)
-        return Meeting(host=host, port=store.port)
+        # A store that opens its own port listens at all addresses of the machine.
+        listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        port = listener.getsockname()[1]
+        self._store = dist.TCPStore(
+            host, port, self.size, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach()
+        )
+        return Meeting(host=host, port=port)
 
-    def join(self, meeting: Meeting, seconds: float) -> None:
-        """Meet the other ranks within `seconds`. Raises PeerFailed."""
+    def join(self, meeting: Meeting, seconds: float, address: str = "") -> None:
+        """Meet the other ranks within `seconds`. `address`: this machine's, for a meeting of several machines.
+
+        Raises PeerFailed; WorkerError when this machine does not have the address.
+        """
         within = timedelta(seconds=seconds)
+        if not meeting.host:
+            os.environ[INTERFACE] = interface(LOOPBACK)
+        elif INTERFACE not in os.environ:
+            os.environ[INTERFACE] = interface(address)
         with _peers():
             if meeting.folder:
                 self._store = dist.FileStore(str(Path(meeting.folder) / "ranks"), self.size)
@@ -111,7 +132,8 @@ class Group:
                 return done.value
             except BaseException:
                 # The others wait for pieces that this rank will never have.
-                self._announce([FAILED] * self.size)
+                with suppress(PeerFailed):
+                    self._announce([FAILED] * self.size)
                 raise
             received = self._exchange(pieces)
 
@@ -138,6 +160,19 @@ class Group:
         """Leave the others. May be repeated."""
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def interface(address: str) -> str:
+    """Return the name of this machine's network interface with an address. Raises WorkerError when it has none."""
+    for name, addresses in psutil.net_if_addrs().items():
+        # The system writes an IPv6 address of one link with its interface behind.
+        if any(one.address.partition("%")[0] == address for one in addresses):
+            return name
+    raise WorkerError(
+        f"no network interface of {socket.gethostname()} has the address {address}, by which Ray knows it; start Ray "
+        f"there with --node-ip-address and an address of the machine, or with {INTERFACE} set to the interface that "
+        "the other machines reach"
+    )
 
 
 @contextmanager
