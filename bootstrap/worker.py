@@ -131,9 +131,7 @@ class Worker(ModelProcess):
 
         Raises FingerprintMismatch when they are not those of the fingerprint.
         """
-        model, is_whole = self.model, self.base is None
-        is_alike = model is not None and is_whole and self.passed_on == models.passed_on(published.files)
-        if is_alike and models.replace_weights(model, published.files):
+        if self._is_alike(published.files) and models.replace_weights(self.model, published.files):
             if self.inference_copy is not None:
                 self.inference_copy.refresh()
             self._fingerprint = None
@@ -141,6 +139,10 @@ class Worker(ModelProcess):
                 raise FingerprintMismatch(f"a sampler holds weights {found[:16]}, the learners {fingerprint[:16]}")
         else:
             self.load(published.files, fingerprint)
+
+    def _is_alike(self, files: Mapping[str, bytes]) -> bool:
+        """Whether a whole model is held that reads and puts texts as this folder says."""
+        return self.model is not None and self.base is None and self.passed_on == models.passed_on(files)
 
     def _open(self, files: Mapping[str, bytes]) -> tuple[Any, Any]:
         """Return a folder's model, on the device, and its tokenizer."""

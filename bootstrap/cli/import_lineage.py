@@ -12,8 +12,7 @@ from bootstrap.canonical import canonical_json
 from bootstrap.cli.command import command
 from bootstrap.cli.commands.options import DEFAULT_STORE
 from bootstrap.cli.remembered import FILE_NAME
-from bootstrap.config.load import is_remembered, load_recipe
-from bootstrap.config.resources import Tracking
+from bootstrap.config.load import REMEMBERED_WITHOUT, is_remembered, load_recipe
 from bootstrap.errors import RecipeError, StoreCorrupt
 from bootstrap.lineage.text import count, plain
 from bootstrap.reading import parsed
@@ -87,7 +86,8 @@ def _inspect(staged: LineageStore, target: Path) -> None:
             f"{FILE_NAME} is the recipe of lineage {recipe.name} with the digest {recipe.digest()}, expected "
             f"{header.lineage} with {header.digest}; nothing is imported"
         )
-    if recipe.tracking != Tracking() or recipe.notify is not None:
+    # The reader of recipes leaves these out.
+    if any(stored["recipe"].get(name) for name in REMEMBERED_WITHOUT):
         raise StoreCorrupt(
             f"{FILE_NAME} names where a run would publish (tracking) or whom it would notify (notify), which no "
             "lineage remembers; nothing is imported"

@@ -34,17 +34,17 @@ class Nothing(WeightTransferInitInfo):
 
 
 @dataclass
-class Named(WeightTransferUpdateInfo):
+class NamedUpdate(WeightTransferUpdateInfo):
     """The tensors that wait under a fingerprint."""
 
     fingerprint: str
 
 
-class VllmWeights(WeightTransferEngine[Nothing, Named]):
+class VllmWeights(WeightTransferEngine[Nothing, NamedUpdate]):
     """Takes a whole model's tensors by the names of its Hugging Face folder."""
 
     init_info_cls = Nothing
-    update_info_cls = Named
+    update_info_cls = NamedUpdate
 
     def init_transfer_engine(self, init_info: Nothing) -> None:
         pass
@@ -52,7 +52,7 @@ class VllmWeights(WeightTransferEngine[Nothing, Named]):
     def start_weight_update(self) -> None:
         initialize_layerwise_reload(self.model)
 
-    def receive_weights(self, update_info: Named) -> None:
+    def receive_weights(self, update_info: NamedUpdate) -> None:
         self.model.load_weights(iter(_waiting[update_info.fingerprint].items()))
 
     def finish_weight_update(self) -> None:

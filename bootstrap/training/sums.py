@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from math import sqrt
+from typing import Any
 
 from bootstrap.learner_records import UpdateMetrics
 
@@ -29,8 +30,10 @@ class Sums:
     @classmethod
     def of(cls, values: Sequence[float]) -> "Sums":
         """Return the sums of which these are the fields in order, each as a float."""
-        named = zip(fields(Sums), values, strict=True)
-        return cls(**{one.name: int(value) if one.type is int else value for one, value in named})
+        named: dict[str, Any] = {
+            one.name: int(value) if one.type is int else value for one, value in zip(fields(Sums), values, strict=True)
+        }
+        return cls(**named)
 
 
 def metrics_of(shards: Sequence[Sums], *, grad_norm: float, critic_grad_norm: float) -> UpdateMetrics:
