@@ -1,12 +1,12 @@
 """One update of a model that several processes hold together (`bootstrap/training/sharded.py`), of random weights.
 
-    python benchmarks/sharded.py                        # 1.5 billion parameters, LoRA in bf16, two ranks
+    python benchmarks/sharded.py                        # 1.7 billion parameters, LoRA in bf16, two ranks
     python benchmarks/sharded.py --shape 135m --whole   # all weights in float32, AdamW
     python benchmarks/sharded.py --shape 135m --whole --optimizer muon --ranks 4
 
 Each rank reads its rows from the folder's file, takes two steps, and hashes the weights together with the others.
-Columns: parameters held, of them trained; GiB held for weights, gradients and the optimizer's state; peak resident GiB,
-pages of the mapped file included; seconds of loading and of the second step; MiB that the rank gives to others in that
+Columns: parameters held, of them trained; GiB held for weights, gradients and the optimizer's state; peak resident
+GiB; seconds of loading and of the second step; MiB that the rank gives to others in that
 step (payload: what a transport makes of it is not counted).
 
 Left out: several machines, sampling.
@@ -39,6 +39,7 @@ def work(settings: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from bootstrap import machine
     from bootstrap.config.optimizers import AdamW, MuonAdamW
     from bootstrap.config.training import LoraAdapter
+    from bootstrap.reading import named_folder
     from bootstrap.records import Batch, Example, Normalizers
     from bootstrap.training.model import model_shape
     from bootstrap.training.precision import compute
@@ -56,7 +57,8 @@ def work(settings: argparse.Namespace, folder: Path) -> dict[str, Any]:
     store = dist.FileStore(str(folder / "meeting"), settings.ranks)
     ranks = join(store, rank=settings.rank, size=settings.ranks, shard=settings.ranks, device=device, seconds=SECONDS)
     started = time.perf_counter()
-    files = {path.name: path for path in (folder / "model").iterdir()}
+    opened = named_folder(folder / "model")
+    files = {name: opened.file(name) for name in opened.names()}
     bf16 = settings.precision == "bf16"
     if settings.whole:
         held = load(files, ranks, bf16=bf16)
@@ -148,7 +150,7 @@ def sent_bytes() -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=SHAPES, default="1.5b")
+    parser.add_argument("--shape", choices=SHAPES, default="1.7b")
     parser.add_argument("--whole", action="store_true", help="train all weights instead of an adapter")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw")

@@ -117,12 +117,20 @@ def digests_of(data: bytes) -> list[TensorDigest]:
 
 def fingerprint_file(file: OpenFile) -> str:
     """Return what `fingerprint_safetensors` does of an open file, which may be larger than memory. Raises alike."""
-    tensors, start = _parsed(file.part(0, _header_end(file.part(0, _LENGTH_BYTES), file.size)), file.size)
     return sha256_of(
         part
-        for name, (dtype, shape, begin, end) in sorted(tensors.items())
-        for part in (canonical_json([name, dtype, shape]) + b"\n", *file.parts(start + begin, start + end))
+        for name, (dtype, shape, begin, end) in sorted(tensors_in(file).items())
+        for part in (canonical_json([name, dtype, shape]) + b"\n", *file.parts(begin, end))
     )
+
+
+def tensors_in(file: OpenFile) -> dict[str, tuple[str, list[int], int, int]]:
+    """Return tensor name -> (dtype, shape, begin, end) of a safetensors file, whose bytes are to be read from it.
+
+    Raises StoreCorrupt as `fingerprint_safetensors`.
+    """
+    tensors, start = _parsed(file.part(0, _header_end(file.part(0, _LENGTH_BYTES), file.size)), file.size)
+    return {name: (dtype, shape, start + begin, start + end) for name, (dtype, shape, begin, end) in tensors.items()}
 
 
 def tensors_of(data: bytes) -> dict[str, tuple[str, list[int], memoryview]]:

@@ -71,20 +71,27 @@ class Owned:
 
 
 def wholes(named: Sequence[tuple[str, Tensor]], ranks: Ranks, *, owners: Sequence[int]) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors that this rank owns, whole and on the CPU, one at a time in order.
+    """Yield the tensors that this rank owns, whole and on the CPU.
 
-    As many tensors travel together as there are ranks, so that an owner mostly receives one.
+    Neighbours of different owners travel together, so that all owners are busy and none holds more than one of them.
     """
-    for start in range(0, len(named), ranks.num_shards):
-        yield from _round(named[start : start + ranks.num_shards], ranks, owners[start : start + ranks.num_shards])
-
-
-def _round(named: Sequence[tuple[str, Tensor]], ranks: Ranks, owners: Sequence[int]) -> Iterator[tuple[str, Tensor]]:
+    together: list[tuple[str, Tensor, int]] = []
     for (name, tensor), owner in zip(named, owners, strict=True):
-        if not isinstance(tensor, DTensor):
-            if owner == ranks.place:
-                yield name, tensor.detach().cpu().contiguous()
-            continue
-        owned = Owned(ranks=ranks, shapes=[tensor.shape], owners=[owner])
-        for whole in owned.collect([own_rows(tensor.detach())]).values():
-            yield name, whole.cpu()
+        if together and (tensor.dtype != together[0][1].dtype or owner in {other for _, _, other in together}):
+            yield from _arrived(together, ranks)
+            together = []
+        together.append((name, tensor.detach(), owner))
+    yield from _arrived(together, ranks)
+
+
+def _arrived(together: Sequence[tuple[str, Tensor, int]], ranks: Ranks) -> Iterator[tuple[str, Tensor]]:
+    """Yield this rank's one of some tensors, if any."""
+    spread = [one for one in together if isinstance(one[1], DTensor)]
+    found = [(name, tensor) for name, tensor, owner in together if owner == ranks.place]
+    if spread:
+        owned = Owned(ranks=ranks, shapes=[t.shape for _, t, _ in spread], owners=[owner for *_, owner in spread])
+        mine = owned.collect([own_rows(tensor) for _, tensor, _ in spread])
+        found = [(name, t) for name, t in found if not isinstance(t, DTensor)]
+        found += [(spread[index][0], whole) for index, whole in mine.items()]
+    for name, tensor in found:
+        yield name, tensor.cpu()

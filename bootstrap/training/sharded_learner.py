@@ -28,7 +28,7 @@ from bootstrap.training.muon import Muon
 from bootstrap.training.optimizer import Optimizers
 from bootstrap.training.ranks import Ranks
 from bootstrap.training.rows import own_rows
-from bootstrap.training.sharded_load import Held
+from bootstrap.training.sharded_load import ShardedModel
 from bootstrap.training.sharded_muon import ShardedMuon
 from bootstrap.training.sums import Sums, metrics_of
 from bootstrap.training.trainables import Trainables
@@ -43,11 +43,18 @@ _CALLS: tuple[RowsOf, ...] = (rows_by_kl_target, rows_by_teacher)
 class ShardedLearner(Learner):
     """This rank's part of model, critic, optimizers and frozen models (`teachers`), sharded over the same ranks.
 
-    Each method raises WorkerError where another rank is gone, or does not come in time.
+    `step` stands in place of `gradient` and `apply`, and `save` in place of `state`. Each method raises WorkerError
+    where another rank is gone, or does not come in time.
     """
 
     def __init__(
-        self, held: Held, optimizer: Optimizer, *, ranks: Ranks, critic: ValueHead | None = None, **settings: Any
+        self,
+        held: ShardedModel,
+        optimizer: Optimizer,
+        *,
+        ranks: Ranks,
+        critic: ValueHead | None = None,
+        **settings: Any,
     ) -> None:
         """`settings`: those of `Learner`, from `shape` on."""
         self.agreed: dict[RowsOf, list[str]] = {}
@@ -96,7 +103,8 @@ class ShardedLearner(Learner):
 
     def _norms(self, *groups: Sequence[torch.nn.Parameter]) -> list[float]:
         """Return the norm of the gradients of each group over the ranks that hold one copy, added in their order."""
-        squares = [sum(float(g.double().square().sum()) for g in _gradients(group)) for group in groups]
+        norms = [[torch.linalg.vector_norm(g, dtype=torch.float64) for g in _gradients(group)] for group in groups]
+        squares = [float(torch.stack(found).square().sum()) if found else 0.0 for found in norms]
         found = self.ranks.gather(squares)[: self.ranks.num_shards]
         return [sum(column) ** 0.5 for column in zip(*found, strict=True)]
 

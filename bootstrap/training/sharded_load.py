@@ -1,25 +1,23 @@
 """A model folder -> a model of which each rank reads its own rows, so that no process holds the whole.
 
-The model is built without memory (torch's meta device), spread, and then filled from the files. A file may be given by
-its path, and is then mapped into memory rather than read.
+The model is built without memory (torch's meta device), spread, and then filled from the files, which may be larger
+than a process's memory.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from bootstrap.config.training import LoraAdapter
-from bootstrap.store.fingerprint import ADAPTER_CONFIG
+from bootstrap.errors import RecipeError
+from bootstrap.reading import OpenFile
+from bootstrap.store.fingerprint import ADAPTER_CONFIG, tensors_in, tensors_of
 from bootstrap.training import lora, precision, sharded
 from bootstrap.training import model as models
 from bootstrap.training.completion import completion
@@ -28,12 +26,23 @@ from bootstrap.training.rows import own_range, own_rows
 
 PORTION = 2**24
 """Entries that are read at once: what is read is of another type, or on another device, than what is kept."""
-Files = Mapping[str, bytes | Path]
-"""A folder's files by name: content, or a path that this process can open."""
+Files = Mapping[str, bytes | OpenFile]
+"""A folder's files by name: content, or the open file (`reading.py`), of which this process reads its own part."""
+TYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "BOOL": torch.bool,
+}
+"""Types of a model's tensors by the safetensors library's names."""
+_Reader = Callable[[int, int], bytes | memoryview]
+"""Returns bytes of a tensor, from a first one to before a last one."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
+class ShardedModel:
     """A sharded model, and what its folder needs beside the weights."""
 
     model: PreTrainedModel
@@ -47,44 +56,47 @@ class _Weights:
     """Tensors of a folder's safetensors files, read row by row."""
 
     def __init__(self, files: Files, *, prefix: str = "") -> None:
-        self.tensors: dict[str, Tensor] = {}
-        self.mapped: dict[str, tuple[Any, str]] = {}
-        for name in sorted(files):
-            if not name.endswith(".safetensors"):
-                continue
-            content = files[name]
-            if isinstance(content, Path):
-                opened = safetensors.safe_open(content, framework="pt")
-                names: list[str] = opened.keys()
-                self.mapped |= {key.removeprefix(prefix): (opened, key) for key in names}
-            else:
-                self.tensors |= {k.removeprefix(prefix): t for k, t in safetensors.torch.load(content).items()}
-        self.names = sorted({*self.tensors, *self.mapped})
+        self.tensors: dict[str, tuple[str, list[int], _Reader]] = {}
+        for content in (files[name] for name in sorted(files) if name.endswith(".safetensors")):
+            found = _readers(content) if isinstance(content, bytes) else _readers_in(content)
+            self.tensors |= {name.removeprefix(prefix): one for name, one in found.items()}
 
     def fill(self, name: str, parameter: Tensor) -> bool:
         """Copy this process's rows of a tensor, and return whether its shape fits and all values are finite."""
-        first, count = own_range(parameter)
-        mine = own_rows(parameter)
-        if name in self.tensors:
-            found = self.tensors[name]
-            shape = list(found.shape)
-        else:
-            opened, key = self.mapped[name]
-            found = opened.get_slice(key)
-            shape = found.get_shape()
+        dtype, shape, read = self.tensors[name]
         if shape != list(parameter.shape):
             return False
-        rows = max(PORTION // max(math.prod(shape[1:]), 1), 1)
+        first, count = own_range(parameter)
+        mine = own_rows(parameter)
+        width = math.prod(shape[1:])
+        size = width * TYPES[dtype].itemsize
+        rows = max(PORTION // max(width, 1), 1)
         is_finite = True
         for start in range(0, count, rows):
             end = min(start + rows, count)
-            values = found[first + start : first + end]
+            # A writable copy, as torch wants it.
+            data = bytearray(read((first + start) * size, (first + end) * size))
+            values = torch.frombuffer(data, dtype=TYPES[dtype]).view(end - start, *shape[1:])
             is_finite = is_finite and bool(torch.isfinite(values).all())
             mine[start:end].copy_(values)
         return is_finite
 
 
-def load(files: Files, ranks: Ranks, *, bf16: bool = False, frozen: bool = False) -> Held:
+def _readers(data: bytes) -> dict[str, tuple[str, list[int], _Reader]]:
+    def reader(values: memoryview) -> _Reader:
+        return lambda begin, end: values[begin:end]
+
+    return {name: (dtype, shape, reader(values)) for name, (dtype, shape, values) in tensors_of(data).items()}
+
+
+def _readers_in(file: OpenFile) -> dict[str, tuple[str, list[int], _Reader]]:
+    def reader(start: int) -> _Reader:
+        return lambda begin, end: b"".join(file.parts(start + begin, start + end))
+
+    return {name: (dtype, shape, reader(start)) for name, (dtype, shape, start, _) in tensors_in(file).items()}
+
+
+def load(files: Files, ranks: Ranks, *, bf16: bool = False, frozen: bool = False) -> ShardedModel:
     """Return a folder's whole model (float32) and tokenizer, sharded.
 
     `bf16`: the products in the blocks are computed in bf16; `frozen`: the model is only read, so its matrices are kept
@@ -97,12 +109,12 @@ def load(files: Files, ranks: Ranks, *, bf16: bool = False, frozen: bool = False
         _materialise(model, ranks.device)
         tokenizer = _filled(model, small, weights, ranks)
         _check_head(model, bf16=bf16)
-    return Held(model=model, tokenizer=tokenizer, passed_on=models.passed_on(small), base=None)
+    return ShardedModel(model=model, tokenizer=tokenizer, passed_on=models.passed_on(small), base=None)
 
 
 def load_adapted(
     base: Files, ranks: Ranks, *, fingerprint: str, adapter: LoraAdapter | Files, seed: int = 0, bf16: bool = False
-) -> Held:
+) -> ShardedModel:
     """Return a base of this fingerprint with a fresh adapter by its settings and seed, or with a folder's, sharded.
 
     Base and adapter are spread alike; the base is frozen. Raises RecipeError as `lora.fresh` and `lora.load`.
@@ -114,7 +126,7 @@ def load_adapted(
             model, own, trained = lora.without_start(whole, adapter), small, None
         else:
             own, trained = _contents(adapter), _Weights(adapter, prefix=lora.PEFT_PREFIX)
-            model = lora.without_weights(whole, own[ADAPTER_CONFIG], trained.names)
+            model = lora.without_weights(whole, own[ADAPTER_CONFIG], trained.tensors)
         sharded.shard(model, ranks)
         _materialise(model, ranks.device)
         tokenizer = _filled(model, small, weights, ranks)
@@ -123,20 +135,20 @@ def load_adapted(
         else:
             _fill(lora.parameters_of(model), trained, ranks)
         _check_head(model, bf16=bf16)
-    return Held(model=model, tokenizer=tokenizer, passed_on=models.passed_on(own), base=fingerprint)
+    return ShardedModel(model=model, tokenizer=tokenizer, passed_on=models.passed_on(own), base=fingerprint)
 
 
 def _contents(files: Files) -> dict[str, bytes]:
     """Return the files that are no weights."""
     small = {name: content for name, content in files.items() if not name.endswith(".safetensors")}
-    return {name: content if isinstance(content, bytes) else content.read_bytes() for name, content in small.items()}
+    return {name: content if isinstance(content, bytes) else content.whole() for name, content in small.items()}
 
 
 def _unfilled(
     files: Mapping[str, bytes], weights: _Weights, ranks: Ranks, *, bf16: bool, frozen: bool
 ) -> PreTrainedModel:
     with _without_memory():
-        model = models.without_weights(files, weights.names)
+        model = models.without_weights(files, weights.tensors)
     model.tie_weights()
     if bf16 and ranks.device.type == "cpu":
         precision.use_float_attention(model)
@@ -158,7 +170,9 @@ def _filled(
 
 def _fill(tensors: Mapping[str, Tensor], weights: _Weights, ranks: Ranks) -> None:
     """Read tensors by their names in a file. Raises RecipeError, on every rank, if one is broken for any."""
-    there = [name for name in sorted(tensors) if name in weights.names]
+    there = [name for name in sorted(tensors) if name in weights.tensors]
+    if strange := [name for name in there if weights.tensors[name][0] not in TYPES]:
+        raise RecipeError(f"{strange[0]} is of the type {weights.tensors[strange[0]][0]}; store weights as F32 or BF16")
     with torch.no_grad():
         broken = torch.tensor([not weights.fill(name, tensors[name]) for name in there])
     found = ranks.greatest(broken.long())

@@ -39,11 +39,10 @@ from bootstrap.training import lora, sharded
 from bootstrap.training import model as models
 from bootstrap.training.owners import wholes
 from bootstrap.training.ranks import Ranks
-from bootstrap.training.sharded_load import Held
+from bootstrap.training.sharded_load import TYPES, ShardedModel
 
 _Result = TypeVar("_Result")
-_TYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.float64: "F64", torch.int64: "I64"}
-"""The safetensors library's names."""
+_NAMES = {dtype: name for name, dtype in TYPES.items()}
 
 
 def save(tensors: Mapping[str, Tensor], folder: Path, ranks: Ranks) -> None:
@@ -77,7 +76,7 @@ def _checkpoint_errors(folder: Path) -> Iterator[None]:
         raise StoreError(f"the checkpoint {folder} cannot be written or read: {told}") from error
 
 
-def fingerprint(held: Held, ranks: Ranks) -> str:
+def fingerprint(held: ShardedModel, ranks: Ranks) -> str:
     """Return the version 2 fingerprint of the weights, with an adapter's base and configuration; the same on each rank.
 
     The tensors of the whole model are shared out among the ranks of each copy.
@@ -85,7 +84,7 @@ def fingerprint(held: Held, ranks: Ranks) -> str:
     named = _stored(held)
     owners = [number % ranks.num_shards for number in range(len(named))]
     mine = [
-        TensorDigest(name, _TYPES[whole.dtype], list(whole.shape), hashlib.sha256(_bytes(whole)).hexdigest())
+        TensorDigest(name, _NAMES[whole.dtype], list(whole.shape), hashlib.sha256(_bytes(whole)).hexdigest())
         for name, whole in wholes(named, ranks, owners=owners)
     ]
     every: list[list[TensorDigest]] = [[] for _ in range(ranks.num_shards)]
@@ -93,7 +92,7 @@ def fingerprint(held: Held, ranks: Ranks) -> str:
     return _of_both(held, fingerprint_digests([one for part in every for one in part]))
 
 
-def export(held: Held, path: Path, ranks: Ranks) -> str:
+def export(held: ShardedModel, path: Path, ranks: Ranks) -> str:
     """Write the weights as a Hugging Face folder, and return their version 1 fingerprint, the same on each rank."""
     name = MODEL_WEIGHTS if held.base is None else ADAPTER_WEIGHTS
     digest = hashlib.sha256()
@@ -135,7 +134,7 @@ def _by_first(ranks: Ranks, work: Callable[[], _Result]) -> _Result:
     return result
 
 
-def _safetensors(held: Held, ranks: Ranks, digest: "hashlib._Hash") -> Iterator[bytes]:
+def _safetensors(held: ShardedModel, ranks: Ranks, digest: "hashlib._Hash") -> Iterator[bytes]:
     """Yield a safetensors file in parts on rank 0, and nothing elsewhere; `digest` takes the fingerprint's input.
 
     The bytes are those of the safetensors library, which sorts by name where all tensors are of one type.
@@ -160,7 +159,7 @@ def _safetensors(held: Held, ranks: Ranks, digest: "hashlib._Hash") -> Iterator[
             yield data
 
 
-def _stored(held: Held) -> list[tuple[str, Tensor]]:
+def _stored(held: ShardedModel) -> list[tuple[str, Tensor]]:
     """Return the tensors of the file that keeps the weights, by name in order."""
     if held.base is not None:
         adapter = get_peft_model_state_dict(held.model)
@@ -169,7 +168,7 @@ def _stored(held: Held) -> list[tuple[str, Tensor]]:
     return sorted((name, tensor) for name, tensor in held.model.state_dict().items() if name not in tied)
 
 
-def _small(held: Held) -> dict[str, bytes]:
+def _small(held: ShardedModel) -> dict[str, bytes]:
     """Return a folder's files that hold no weights."""
     if held.base is not None:
         return lora.folder_files(held.model, base=held.base, passed_on=held.passed_on)
@@ -177,7 +176,7 @@ def _small(held: Held) -> dict[str, bytes]:
     return models.folder_files(held.model, held.tokenizer, passed_on=held.passed_on, architecture=architecture)
 
 
-def _of_both(held: Held, weights: str) -> str:
+def _of_both(held: ShardedModel, weights: str) -> str:
     """Return an adapter's fingerprint with that of its base, and a whole model's as it is."""
     if held.base is None:
         return weights

@@ -14,6 +14,7 @@ from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.optimizers import AdamW, MuonAdamW, Optimizer
 from bootstrap.config.training import LoraAdapter, Training
 from bootstrap.learner_records import KlForm, UpdateMetrics
+from bootstrap.reading import named_folder
 from bootstrap.records import Batch, Example, KlTarget, Normalizers
 from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.training.model import model_shape
@@ -164,10 +165,8 @@ def by_ranks(ranks: Ranks, cases: Sequence[Case], folder: Path) -> dict[str, Tra
     """Return what this rank's part of each case makes of two updates; checkpoints after the first stay in `folder`."""
     found = {}
     for case in cases:
-        paths = {name: folder / case.name / "base" / name for name in case.files if name.endswith(".safetensors")}
-        learner = learner_of(
-            case, ranks, {**case.files, **paths} if paths and folder.joinpath(case.name).exists() else None
-        )
+        with named_folder(folder / case.name / "base") as opened:
+            learner = learner_of(case, ranks, {name: opened.file(name) for name in case.files})
         examples = examples_of(case)
         shards = shards_of(examples, ranks.size)
         metrics = [learner.step(batch_of(shards[ranks.rank]), lr_factor=1.0, grad_clip=CLIP)]
