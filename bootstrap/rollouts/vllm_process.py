@@ -57,6 +57,11 @@ class VllmProcess:
             )
         self._connection = Connection(ours.detach())
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process can be asked."""
+        return not self.log.closed and self.process.poll() is None
+
     def call(self, do: str, files: Mapping[str, bytes] | None = None, **settings: Any) -> Any:
         """Return a method's result. Raises WorkerError when the process dies, FingerprintMismatch by its word."""
         self.send(do, files, **settings)

@@ -15,7 +15,7 @@ from bootstrap.errors import FingerprintMismatch, RecipeError, UpdateFault, Work
 from bootstrap.records import Example, Finish, Prompt, Request, Rollout, Sampling, Split
 from bootstrap.rollouts.sampling import distribution
 from bootstrap.store.fingerprint import fingerprint_model
-from bootstrap.training.bounds import require_same_weights
+from bootstrap.training.bounds import SAME_WEIGHTS, require_same_weights
 from bootstrap.vllm_sampler import VllmSampler
 from bootstrap.worker import Worker
 
@@ -188,7 +188,9 @@ def test_new_weights_take_the_place_of_the_old_without_a_new_process(sampler):
         assert {r.policy for r in rollouts} == {policy}
         assert [r.tokens for r in rollouts] != [r.tokens for r in before]
         worker = reader(files)
-        assert require_same_weights(rollouts, scores(worker, rollouts), policy=policy, bound=1e-3) < EXACT
+        assert (
+            require_same_weights(rollouts, scores(worker, rollouts), policy=policy, bound=SAME_WEIGHTS["fp32"]) < EXACT
+        )
     sampler.load(scratch(1), None)
     assert [r.tokens for r in sampler.generate(GROUPS, SAMPLED)] == [r.tokens for r in before]
 
@@ -208,7 +210,7 @@ def test_answers_of_other_weights_are_noticed_by_the_learner(sampler):
     policy = sampler.load(scratch(2), None)
     rollouts = sampler.generate(GROUPS, SAMPLED)
     with pytest.raises(UpdateFault, match=f"a sampler that took the weights {policy[:16]} answers with others"):
-        require_same_weights(rollouts, scores(reader(scratch(1)), rollouts), policy=policy, bound=1e-3)
+        require_same_weights(rollouts, scores(reader(scratch(1)), rollouts), policy=policy, bound=SAME_WEIGHTS["fp32"])
 
 
 def test_a_prompt_beyond_the_models_positions_is_refused_with_a_remedy(sampler):
@@ -243,7 +245,7 @@ def test_an_adapter_travels_without_its_base_and_the_tied_head_trap_is_caught():
         policy = made.load(other, None)
         rollouts = made.generate(GROUPS, SAMPLED)
         with pytest.raises(UpdateFault, match="answers with others"):
-            require_same_weights(rollouts, scores(reader(other), rollouts), policy=policy, bound=1e-3)
+            require_same_weights(rollouts, scores(reader(other), rollouts), policy=policy, bound=SAME_WEIGHTS["fp32"])
     finally:
         made.close()
 
@@ -255,7 +257,10 @@ def test_tied_weights_are_swapped_whole():
         files = llama(2, tied=True)
         policy = made.load(files, None)
         rollouts = made.generate(GROUPS, SAMPLED)
-        assert require_same_weights(rollouts, scores(reader(files), rollouts), policy=policy, bound=1e-3) < EXACT
+        assert (
+            require_same_weights(rollouts, scores(reader(files), rollouts), policy=policy, bound=SAME_WEIGHTS["fp32"])
+            < EXACT
+        )
         # Killed in the middle: the next call says so, with the signal.
         os.kill(made.process.process.pid, signal.SIGKILL)
         with pytest.raises(WorkerError, match=r"the process of vLLM ended \(exit code -9\) when asked to generate"):
