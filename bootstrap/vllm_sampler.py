@@ -91,8 +91,8 @@ class VllmSampler:
         return found
 
     def _take_whole(self, files: Mapping[str, bytes], fingerprint: str) -> None:
-        """Replace the weights in vLLM's memory, or start vLLM for a first or another kind of model."""
-        if self.process is not None and files["config.json"] == self._config:
+        """Replace the weights in vLLM's memory, or start vLLM: at first, for another kind of model, after its death."""
+        if self.process is not None and self.process.is_alive and files["config.json"] == self._config:
             found = self.process.call("swap", _weights(files), fingerprint=fingerprint)
             if found != fingerprint:
                 raise FingerprintMismatch(f"vLLM says that it holds {found[:16]} after it took {fingerprint[:16]}")

@@ -48,7 +48,7 @@ class VllmEngine:
         logprobs: list[list[float]] = [[] for _ in requests]
         ended = [False] * len(requests)
         try:
-            while "step" in (message := self.process.receive("generate")):
+            while "step" in (message := self.process.receive()):
                 self.process.reply(self._taken(message["step"], tokens, logprobs, ended))
                 self.room.beat(answered=sum(ended))
         except BaseException:

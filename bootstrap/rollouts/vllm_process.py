@@ -56,34 +56,41 @@ class VllmProcess:
                 pass_fds=[theirs.fileno()],
             )
         self._connection = Connection(ours.detach())
+        self._doing = "start"
+        """The method called last."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process can be asked."""
+        return not self.log.closed and self.process.poll() is None
 
     def call(self, do: str, files: Mapping[str, bytes] | None = None, **settings: Any) -> Any:
         """Return a method's result. Raises WorkerError when the process dies, FingerprintMismatch by its word."""
         self.send(do, files, **settings)
-        return self.result(self.receive(do))
+        return self.result(self.receive())
 
     def send(self, do: str, files: Mapping[str, bytes] | None = None, **settings: Any) -> None:
         """Begin a call; `files`: name -> bytes."""
-        contents = dict(files or {})
-        self._send(do, [_json({"do": do, "files": list(contents), **settings}), *contents.values()])
+        self._doing, contents = do, dict(files or {})
+        self._send([_json({"do": do, "files": list(contents), **settings}), *contents.values()])
 
     def reply(self, message: Any) -> None:
         """Answer what was received in the middle of a call."""
-        self._send("a reply", [_json(message)])
+        self._send([_json(message)])
 
-    def receive(self, what: str) -> Mapping[str, Any]:
+    def receive(self) -> Mapping[str, Any]:
         """Return the next message. Raises WorkerError, WaitTimeout."""
         try:
             if not self._connection.poll(self.wait_seconds):
                 # What it says later would answer another question.
                 self.close()
                 raise WaitTimeout(
-                    f"waited {self.wait_seconds:g} s for vLLM to {what} (process {self.process.pid}); raise "
+                    f"waited {self.wait_seconds:g} s for vLLM to {self._doing} (process {self.process.pid}); raise "
                     "resources.wait_seconds if the machine is that slow"
                 )
             return json.loads(self._connection.recv_bytes())
         except (EOFError, ConnectionError) as error:
-            raise self._died(what) from error
+            raise self._died() from error
 
     def result(self, message: Mapping[str, Any]) -> Any:
         """Return what a call's last message brings. Raises FingerprintMismatch."""
@@ -101,17 +108,17 @@ class VllmProcess:
             self.process.wait(_STOP_SECONDS)
         self.log.close()
 
-    def _send(self, what: str, parts: Iterable[bytes]) -> None:
+    def _send(self, parts: Iterable[bytes]) -> None:
         try:
             for part in parts:
                 self._connection.send_bytes(part)
         except OSError as error:
-            raise self._died(what) from error
+            raise self._died() from error
 
-    def _died(self, what: str) -> WorkerError:
+    def _died(self) -> WorkerError:
         """Return the error of a process that is gone, with the end of its log."""
         if self.log.closed:
-            return WorkerError(f"vLLM was asked to {what} after it was closed")
+            return WorkerError(f"vLLM was asked to {self._doing} after it was closed")
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(_STOP_SECONDS)
         self.log.seek(0)
@@ -122,7 +129,8 @@ class VllmProcess:
                 "or leave samplers.engine at transformers"
             )
         return WorkerError(
-            f"the process of vLLM ended (exit code {self.process.returncode}) when asked to {what}: {told[-_TAIL:]}"
+            f"the process of vLLM ended (exit code {self.process.returncode}) when asked to {self._doing}: "
+            f"{told[-_TAIL:]}"
         )
 
 

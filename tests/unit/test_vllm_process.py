@@ -119,6 +119,36 @@ def test_tokens_after_a_stop_text_are_dropped_and_other_weights_answer_nothing(p
         asked(()).generate(requests, Sampling(temperature=1, max_new_tokens=60), policy="f")
 
 
+@pytest.mark.torch
+def test_a_sampler_whose_process_died_starts_another_with_the_next_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    from support.vllm_models import scratch
+
+    from bootstrap.config.training import Training
+    from bootstrap.vllm_sampler import VllmSampler
+
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    sampler = VllmSampler(batch_rows=4, training=Training(), program=DOUBLE, wait_seconds=60)
+    policy = sampler.load(scratch(1), None)
+    asked = Request(
+        id="g0.s0.u0.p0.k0",
+        prompt=Prompt(id="0", task="addition", level=1, text="1+2=", split=Split.TRAIN),
+        seed=1,
+    )
+    how = Sampling(temperature=1, max_new_tokens=3)
+    assert sampler.process is not None
+    first = sampler.process.process
+    first.kill()
+    first.wait()
+    with pytest.raises(WorkerError, match=r"exit code -9"):
+        sampler.generate([asked], how)
+    sampler.load(scratch(1), policy)
+    assert sampler.process.process.pid != first.pid
+    assert [rollout.policy for rollout in sampler.generate([asked], how)] == [policy]
+    with pytest.raises(FingerprintMismatch, match="a sampler got weights"):
+        sampler.load(scratch(1), "f" * 64)
+    sampler.close()
+
+
 def test_models_and_adapters_that_vllm_lacks_are_refused_with_a_remedy() -> None:
     assert head_size({"hidden_size": 96, "num_attention_heads": 4}) == 24
     assert head_size({"text_config": {"hidden_size": 96, "num_attention_heads": 4, "head_dim": 64}}) == 64
