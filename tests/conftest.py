@@ -21,7 +21,7 @@ import pytest
 from bootstrap import plugins
 from bootstrap.sandbox.pool import Sandbox
 
-SLOW = ("torch", "mlflow", "sandbox", "training", "slow", "ray", "browser", "services", "vllm")
+SLOW = ("torch", "mlflow", "sandbox", "training", "slow", "ray", "browser", "services", "vllm", "hosts")
 PACKAGES = {"torch": "torch", "mlflow": "mlflow", "playwright": "browser"}
 """Package -> the mark of a test that loads it."""
 SERVERS = (
