@@ -46,20 +46,21 @@ BOUND = 60.0
 
 
 class Job:
-    """A submission of the recipe, from host a."""
+    """A submission of the recipe, from host a, into a store of its own."""
 
-    def __init__(self, hosts: Sequence[Host], recipe: Path, lineage: str, *overrides: str) -> None:
-        self.store = LineageStore(hosts[0].root / "store" / lineage)
-        self.log = recipe.with_name(f"{lineage}.log")
-        submit = ("submit", str(recipe), *overrides, "--address", dashboard(hosts[0]), "--lineage", lineage)
-        command = hosts[0].command(sys.executable, "-m", "bootstrap", *submit, "--store", str(hosts[0].root / "store"))
+    def __init__(self, hosts: Sequence[Host], recipe: Path, name: str, *overrides: str) -> None:
+        folder = hosts[0].root / "store" / name
+        self.store = LineageStore(folder / "hosts")
+        self.log = recipe.with_name(f"{name}.log")
+        submit = ("submit", str(recipe), *overrides, "--address", dashboard(hosts[0]), "--store", str(folder))
+        command = hosts[0].command(sys.executable, "-m", "bootstrap", *submit)
         self._told = len(self.text)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=dict(hosts[0].environment()))
 
     @property
     def text(self) -> str:
-        """What all submissions of this lineage have printed."""
+        """What all submissions into this store have printed."""
         return self.log.read_text() if self.log.exists() else ""
 
     @property
@@ -132,12 +133,12 @@ def test_two_hosts_give_the_ledger_of_one_and_their_workers_listen_at_their_own_
     wait_for(lambda: len(placed(hosts[0])) == 3 or job.process.poll() is not None, what=lambda: job.text)
     actors = placed(hosts[0])
     print(actors)
-    on = {name.removeprefix("whole "): next(host for host in hosts if pid in host.pids()) for pid, name in actors}
+    on = {name.removeprefix("hosts "): next(host for host in hosts if pid in host.pids()) for pid, name in actors}
     assert {on["worker 0"].name, on["worker 1"].name} == {"a", "b"}, "gradients pass between hosts"
     assert on["sampler 0"] is not on["worker 0"], "weights pass between hosts"
     job.await_generation(0)
     for pid, name in actors:
-        host = on[name.removeprefix("whole ")]
+        host = on[name.removeprefix("hosts ")]
         ours = listening(host, pid)
         print(host.address, name, *ours)
         # Each process of a cluster's Ray has one port at all addresses.
@@ -186,11 +187,11 @@ def test_a_host_that_is_cut_off_is_named_within_the_bound_and_ends_by_itself(
 
 
 def placed(head: Host) -> list[tuple[int, str]]:
-    """Return process ids and names of the actors of the lineage `whole`."""
+    """Return process ids and names of the run's actors."""
     asked = "from ray.util.state import list_actors as found\n"
     asked += f"for one in found({dashboard(head)!r}, filters=[('state', '=', 'ALIVE')]): print(one.pid, one.name)"
     rows = [line.split(maxsplit=1) for line in head.told(sys.executable, "-c", asked).splitlines()]
-    return [(int(pid), name) for pid, name in rows if name.startswith("whole ")]
+    return [(int(pid), name) for pid, name in rows if name.startswith("hosts ")]
 
 
 def listening(host: Host, pid: int) -> list[str]:
