@@ -1,10 +1,10 @@
 # `make quickstart` shows it work, `make test` proves it (`make lint` is the part without a run, `make test-fast` the part
 # that takes less than a minute), `make hooks` has git check each commit, `make smollm2` fetches a pretrained model,
 # `make r1-smollm2` runs the R1 recipe on that, `make gsm8k` a first generation of GSM8K, `make word-problems` a ladder
-# from a file of word problems, `make test-services` runs what infra/compose.yaml names and a lineage
-# among it, `make test-vllm` samples with vLLM (in .venv-vllm), `make test-faults` brings about faults one by one,
-# `make fuzz` looks for files that readers stumble over, `make docs` builds the pages of docs/ and `make docs-serve`
-# shows them; all others install into .venv, and all may be repeated.
+# from a file of word problems, `make test-services` runs what infra/compose.yaml names and a lineage among it,
+# `make test-vllm` samples with vLLM (in .venv-vllm), `make test-hosts` joins two hosts to a cluster (as root, on Linux),
+# `make test-faults` brings about faults one by one, `make fuzz` looks for files that readers stumble over, `make docs`
+# builds the pages of docs/ and `make docs-serve` shows them; all others install into .venv, and all may be repeated.
 #
 #   PYTHON=python3.12     the interpreter to use (3.11 or newer)
 #   PIP_FLAGS=...         more options for pip; without a GPU, an --extra-index-url with CPU builds of PyTorch spares
@@ -74,6 +74,11 @@ $(VLLM_VENV)/installed: pyproject.toml constraints.txt tests/vllm/requirements.t
 	$(VLLM_PIP) --no-deps --requirement tests/vllm/requirements.txt
 	$(VLLM_PIP) --no-deps --requirement tests/vllm/rebuild.txt
 	@touch $@
+
+# Not part of `test`, since it takes root: two hosts as network namespaces of this machine.
+.PHONY: test-hosts namespaces
+test-hosts: $(VENV)/installed-test namespaces
+	$(VENV)/bin/python -m pytest -q -s tests/hosts
 
 # Not part of `test`: some fifty faults, each with one run or several. The table of docs/reliability.md.
 .PHONY: test-faults
@@ -187,6 +192,20 @@ servers:
 	else \
 		echo "error: test-services needs the packages postgresql, prometheus and wget; install them with your system's" \
 			"package manager" >&2; \
+		exit 2; \
+	fi
+
+# `ip` and `ss`; everything else is the kernel's.
+namespaces:
+	@if [ "$$(id -u)" != 0 ]; then \
+		echo "error: test-hosts makes network namespaces, which takes root; run it as root, or in a container that may" >&2; \
+		exit 2; \
+	elif command -v ip >/dev/null && command -v ss >/dev/null; then \
+		exit 0; \
+	elif command -v apt-get >/dev/null; then \
+		sh tests/services/debian.sh iproute2; \
+	else \
+		echo "error: test-hosts needs the package iproute2; install it with your system's package manager" >&2; \
 		exit 2; \
 	fi
 

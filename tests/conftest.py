@@ -24,7 +24,7 @@ from bootstrap.pool import Pool
 from bootstrap.sandbox.pool import Sandbox
 from bootstrap.store import durable
 
-SLOW = ("torch", "mlflow", "sandbox", "training", "slow", "ray", "browser", "services", "vllm")
+SLOW = ("torch", "mlflow", "sandbox", "training", "slow", "ray", "browser", "services", "vllm", "hosts")
 PACKAGES = {"torch": "torch", "mlflow": "mlflow", "playwright": "browser"}
 """Package -> the mark of a test that loads it."""
 SERVERS = (

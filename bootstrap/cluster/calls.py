@@ -8,6 +8,11 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError
 
+from bootstrap import lookups
+from bootstrap.errors import system_reason
+
+_REACH_SECONDS = 5.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerCall:
@@ -40,6 +45,21 @@ def cause_of_death(error: RayActorError) -> str:
         f"{line.strip().rstrip('.')} (often a crash, or the kernel ending a process when memory is short: lower "
         "resources.rollout_rows, resources.train_tokens or resources.workers)"
     )
+
+
+def cut_off(addresses: Iterable[str]) -> str:
+    """Return in words which of these nodes this machine does not reach; empty for none.
+
+    Who trains with a worker on such a node waits too, and Ray may take minutes to notice.
+    """
+    ports = {node["NodeManagerAddress"]: node["NodeManagerPort"] for node in ray.nodes()}
+    found = list[str]()
+    for address in sorted(ports.keys() & set(addresses)):
+        try:
+            lookups.reach(address, ports[address], seconds=_REACH_SECONDS)
+        except OSError as error:
+            found.append(f". Node {address} cannot be reached ({system_reason(error)})")
+    return "".join(found)
 
 
 def clock(moment: datetime) -> str:

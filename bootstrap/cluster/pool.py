@@ -24,7 +24,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import PurePath
@@ -53,7 +53,7 @@ from bootstrap.cluster.actors import (
     task_name,
     worker_environment,
 )
-from bootstrap.cluster.calls import WorkerCall, cause_of_death, clock, first_error, late
+from bootstrap.cluster.calls import WorkerCall, cause_of_death, clock, cut_off, first_error, late
 from bootstrap.cluster.connection import connect, first_line, last_line
 from bootstrap.cluster.progress import BEAT_SECONDS, Pulses
 from bootstrap.cluster.telemetry import RayTelemetry
@@ -413,14 +413,15 @@ class RayPool(Pool):
         ]
         return "they ask for " + (" and ".join(rows) or "nothing that Ray counts")
 
-    def _overdue(self, calls: Iterable[WorkerCall], what: str) -> str:
+    def _overdue(self, calls: Sequence[WorkerCall], what: str) -> str:
         """Return in words which calls make no progress."""
         rows = "; ".join(
             f"{self._named(call.worker)} has not answered `{call.method}`, asked at {clock(call.began)}"
             for call in sorted(calls, key=lambda call: call.worker)
         )
+        lost = cut_off(self.places[call.worker][1] for call in calls if call.worker < len(self.places))
         return (
-            f"waited {self.wait_seconds:g} s for {what} without a sign of progress: {rows} ({self._supply()}). "
+            f"waited {self.wait_seconds:g} s for {what} without a sign of progress: {rows} ({self._supply()}){lost}. "
             f"If a single pass takes that long, raise resources.wait_seconds; then {REMEDY}"
         )
 

@@ -293,7 +293,7 @@ import os, signal, sys
 import psutil
 signal.signal(signal.SIGTERM, lambda *_: None)
 mine = signal.getsignal(signal.SIGTERM)
-with RayPool(1, batch_rows=8, wait_seconds=120) as pool:
+with RayPool(2, batch_rows=8, wait_seconds=120) as pool:
     print(len(pool.build(ScratchModel(hidden_size=8, num_heads=1), '01', seed=0)))
     print(signal.getsignal(signal.SIGTERM) is mine)
     driver, worker = psutil.Process(), psutil.Process(pool.places[0][0])

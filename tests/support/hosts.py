@@ -24,6 +24,8 @@ SECONDS = 600.0
 """Longest wait for a command, a server or a condition."""
 DASHBOARD_PORT = 8265
 HEAD_PORT = 6379
+STARTED = "Ray runtime started"
+"""What `ray start` says."""
 ENTER = 'hostname "$1"; mount -t tmpfs tmpfs "$2"; shift 2; exec "$@"'
 LISTENING = "until (echo >/dev/tcp/{host}/{port}) 2>/dev/null; do sleep 0.2; done"
 
@@ -67,41 +69,49 @@ class Host:
         """Return the command that runs `words` on this host, in its network."""
         return ["ip", "netns", "exec", self.namespace, *words]
 
+    def told(self, *words: str) -> str:
+        """Return what a command prints that runs on this host."""
+        done = subprocess.run(
+            self.command(*words),
+            env=dict(self.environment()),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def pids(self) -> list[int]:
         """Return the processes of this host."""
         return [int(pid) for pid in _told("ip", "netns", "pids", self.namespace).split()]
 
     def start_ray(self, head: "Host") -> None:
-        """Start this host's Ray node, in the cluster of `head`."""
+        """Start this host's Ray node, in the cluster of `head`, and wait until it has come up.
+
+        Ray gives its own processes 30 seconds, which a busy machine may take longer than: then it is started again.
+        """
         local = str(self.root / "local")
         place = (
             ("--head", f"--port={HEAD_PORT}", f"--dashboard-host={self.address}", f"--temp-dir={local}")
             if head is self
             else (f"--address={head.address}:{HEAD_PORT}",)
         )
+        inside = ("unshare", "--uts", "--mount", "sh", "-ec", ENTER, "sh", f"host-{self.name}", local)
         ray = ("ray", "start", "--block", f"--node-ip-address={self.address}", f"--num-cpus={self.num_cpus}")
-        inside = (
-            "unshare",
-            "--uts",
-            "--mount",
-            "sh",
-            "-ec",
-            ENTER,
-            "sh",
-            f"host-{self.name}",
-            str(self.root / "local"),
-        )
-        with (self.root / f"ray-{self.name}.log").open("ab") as log:
-            self.ray = subprocess.Popen(
-                self.command(*inside, *ray, f"--object-store-memory={200 * 2**20}", *place),
-                stdout=log,
-                stderr=log,
-                env=dict(self.environment()),
-            )
-        waited_for = f"{head.address}:{HEAD_PORT}", f"{self.name}"
-        port = DASHBOARD_PORT if head is self else HEAD_PORT
-        waiting = self.command("bash", "-c", LISTENING.format(host=head.address, port=port))
-        assert subprocess.run(waiting, timeout=SECONDS, check=False).returncode == 0, waited_for
+        command = self.command(*inside, *ray, f"--object-store-memory={200 * 2**20}", *place)
+        path = self.root / f"ray-{self.name}.log"
+        deadline = time.monotonic() + SECONDS
+        while self.ray is None or self.ray.poll() is not None:
+            assert time.monotonic() < deadline, path.read_text()
+            self.kill()
+            with path.open("wb") as log:
+                self.ray = subprocess.Popen(command, stdout=log, stderr=log, env=dict(self.environment()))
+            while self.ray.poll() is None and STARTED not in path.read_text():
+                time.sleep(0.1)
+        if head is self:
+            waiting = self.command("bash", "-c", LISTENING.format(host=self.address, port=DASHBOARD_PORT))
+            subprocess.run(waiting, timeout=SECONDS, check=True)
 
     def kill(self) -> None:
         """End all that this host runs, at once."""
