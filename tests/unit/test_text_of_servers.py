@@ -66,8 +66,8 @@ def told_by_workers(monkeypatch: pytest.MonkeyPatch, store: Path, command: str) 
     def fail(*_: object, **__: object) -> Any:
         raise WorkerError(f"a worker said {EVIL}")
 
-    monkeypatch.setattr(run, "make_pool", fail)
-    monkeypatch.setattr(reproduce, "make_pool", fail)
+    monkeypatch.setattr(run, "make_roles", fail)
+    monkeypatch.setattr(reproduce, "make_roles", fail)
     if command == "run":
         max((store / spoiled.LINEAGE / "ledger").iterdir()).unlink()
     words = [word.format(store=store, lineage=spoiled.LINEAGE) for word in CALLS[command][0]]
