@@ -139,12 +139,11 @@ def _loaded(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedToke
     _check_shapes(files, tensors)
     model = without_weights(files, tensors)
     check_broken(name for name, tensor in tensors.items() if not torch.isfinite(tensor).all())
-    for name, same in tied_weights(model).items():
-        if name in tensors and same in tensors and not torch.equal(tensors[name], tensors[same]):
-            raise ModelFault(
-                f"config.json ties {name} to {same}, and the weights hold two different ones; `bootstrap import` the "
-                "folder, which keeps both as transformers does"
-            )
+    check_tied(
+        (name, same)
+        for name, same in tied_weights(model).items()
+        if name in tensors and same in tensors and not torch.equal(tensors[name], tensors[same])
+    )
     model.load_state_dict(tensors, strict=False)
     model.tie_weights()
     tokenizer = completed(model, files)
@@ -171,6 +170,15 @@ def check_broken(names: Iterable[str]) -> None:
     """Raise ModelFault if there is any weight with a wrong shape or values that are not finite."""
     if broken := list(names):
         raise ModelFault(f"weights with a wrong shape or values that are not finite: {', '.join(broken[:3])}")
+
+
+def check_tied(different: Iterable[tuple[str, str]]) -> None:
+    """Raise ModelFault if there are tied weights, by name and the name that they share, that a file has twice."""
+    for name, same in different:
+        raise ModelFault(
+            f"config.json ties {name} to {same}, and the weights hold two different ones; `bootstrap import` the "
+            "folder, which keeps both as transformers does"
+        )
 
 
 def completed(model: PreTrainedModel, files: Mapping[str, bytes]) -> PreTrainedTokenizerFast:

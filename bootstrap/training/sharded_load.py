@@ -63,23 +63,31 @@ class _Weights:
 
     def fill(self, name: str, parameter: Tensor) -> bool:
         """Copy this process's rows of a tensor, and return whether its shape fits and all values are finite."""
-        dtype, shape, read = self.tensors[name]
-        if shape != list(parameter.shape):
+        if self.tensors[name][1] != list(parameter.shape):
             return False
+        mine, is_finite = own_rows(parameter), True
+        for start, values in self._own(name, parameter):
+            is_finite = is_finite and bool(torch.isfinite(values).all())
+            mine[start : start + len(values)].copy_(values)
+        return is_finite
+
+    def are_equal(self, name: str, other: str, parameter: Tensor) -> bool:
+        """Return whether this process's rows of two tensors, both of a parameter's shape, are the same."""
+        pairs = zip(self._own(name, parameter), self._own(other, parameter), strict=True)
+        return all(torch.equal(one, two) for (_, one), (_, two) in pairs)
+
+    def _own(self, name: str, parameter: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Yield this process's rows of a tensor in portions, each with the number of its first row here."""
+        dtype, shape, read = self.tensors[name]
         first, count = own_range(parameter)
-        mine = own_rows(parameter)
         width = math.prod(shape[1:])
         size = width * TYPES[dtype].itemsize
         rows = max(PORTION // max(width, 1), 1)
-        is_finite = True
         for start in range(0, count, rows):
             end = min(start + rows, count)
             # A writable copy, as torch wants it.
             data = bytearray(read((first + start) * size, (first + end) * size))
-            values = torch.frombuffer(data, dtype=TYPES[dtype]).view(end - start, *shape[1:])
-            is_finite = is_finite and bool(torch.isfinite(values).all())
-            mine[start:end].copy_(values)
-        return is_finite
+            yield start, torch.frombuffer(data, dtype=TYPES[dtype]).view(end - start, *shape[1:])
 
 
 def _readers(data: bytes) -> dict[str, tuple[str, list[int], _Reader]]:
@@ -165,6 +173,9 @@ def _filled(
     """Fill a model, without an adapter's own weights, and return the tokenizer."""
     kept = {name: tensor for name, tensor in model.state_dict().items() if "lora_" not in name}
     _fill({name.replace(".base_layer.", "."): tensor for name, tensor in kept.items()}, weights, ranks)
+    tied = [pair for pair in models.tied_weights(model).items() if {*pair} <= weights.tensors.keys()]
+    different = torch.tensor([not weights.are_equal(name, same, kept[name]) for name, same in tied], dtype=torch.long)
+    models.check_tied(pair for pair, is_wrong in zip(tied, ranks.greatest(different).tolist(), strict=True) if is_wrong)
     return models.completed(model, files)
 
 

@@ -13,6 +13,7 @@ import torch
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.optimizers import AdamW, MuonAdamW, Optimizer
 from bootstrap.config.training import LoraAdapter, Training
+from bootstrap.errors import RecipeError
 from bootstrap.learner_records import KlForm, UpdateMetrics
 from bootstrap.reading import named_folder
 from bootstrap.records import Batch, Example, KlTarget, Normalizers
@@ -196,6 +197,17 @@ def exported(learner: ShardedLearner, metrics: list[UpdateMetrics], scores: Sequ
     fingerprint = learner.export(folder)
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     return _trained(metrics, scores, files, fingerprint, second)
+
+
+def broken(ranks: Ranks, folders: Sequence[Folder]) -> list[str]:
+    """Return the errors of folders that are no model's."""
+    found = []
+    for files in folders:
+        try:
+            load(files, ranks)
+        except RecipeError as error:
+            found.append(str(error))
+    return found
 
 
 def lost(ranks: Ranks, case: Case) -> str:

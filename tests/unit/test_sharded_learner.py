@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from support.pretrained import small_folder, write
 from support.ranks import together
-from support.sharded_cases import Case, Trained, by_one, by_ranks, cases_of, lost, resumed
+from support.sharded_cases import Case, Trained, broken, by_one, by_ranks, cases_of, lost, resumed
 
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.errors import WorkerError
@@ -123,6 +124,22 @@ def test_a_version_2_fingerprint_is_that_of_the_file(by_two):
     for one in by_two:
         data = one["tied"].files["model.safetensors"]
         assert one["tied"].second == fingerprint_digests(digests_of(data)[::-1])
+
+
+def test_every_rank_refuses_broken_weights_that_one_of_them_reads(tmp_path):
+    files = small_folder()
+    tensors = safetensors.torch.load(files["model.safetensors"])
+    name = "model.embed_tokens.weight"
+    endless, twice = dict(tensors), {**tensors, "lm_head.weight": tensors[name].clone()}
+    endless[name] = tensors[name].clone()
+    endless[name][-1, 0] = torch.inf
+    twice["lm_head.weight"][-1, 0] += 1
+    folders = [{**files, "model.safetensors": safetensors.torch.save(one)} for one in (endless, twice)]
+    for found in together(2, broken, tmp_path, folders):
+        assert [error.partition(":")[0].partition(" ties")[0] for error in found] == [
+            "weights with a wrong shape or values that are not finite",
+            "config.json",
+        ]
 
 
 def test_a_rank_that_dies_ends_the_others_with_one_error(cases, tmp_path):
