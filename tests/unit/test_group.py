@@ -48,7 +48,7 @@ def test_two_processes_exchange_pieces_and_listen_at_loopback_alone() -> None:
     processes = [spawn.Process(target=meet_twice, args=(rank, pipe[1])) for rank, pipe in enumerate(pipes)]
     for process in processes:
         process.start()
-    ends = [pipe[0] for pipe in pipes]
+    ends: list[Any] = [pipe[0] for pipe in pipes]
     try:
         for _ in range(2):
             meeting = told(ends[0])
