@@ -92,7 +92,7 @@ class ShardedLearner(Learner):
                     for gradient in _gradients(parameters):
                         gradient *= grad_clip / length
                 if length > 0:
-                    self.trainables.move(optimizers, lr_factor)
+                    self.trainables.step(optimizers, lr_factor)
                 for parameter in parameters:
                     parameter.grad = None
         return metrics_of(shards, grad_norm=norm, critic_grad_norm=critic_norm)

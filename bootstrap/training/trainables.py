@@ -29,7 +29,7 @@ class Trainables:
         """The optimizers of both, by name."""
         return {**self.optimizers, **self.critic_optimizers}
 
-    def move(self, optimizers: Mapping[str, torch.optim.Optimizer], lr_factor: float) -> None:
+    def step(self, optimizers: Mapping[str, torch.optim.Optimizer], lr_factor: float) -> None:
         """Let some of the optimizers step by the gradients in their parameters, at their rates times a factor."""
         for name, optimizer in optimizers.items():
             for group, lr in zip(optimizer.param_groups, self._lr[name], strict=True):

@@ -126,7 +126,7 @@ class Updater:
         chunks = flat.split([parameter.numel() for parameter in parameters])
         for parameter, chunk in zip(parameters, chunks, strict=True):
             parameter.grad = chunk.view_as(parameter).to(parameter.device, parameter.dtype)
-        self.trainables.move(optimizers, lr_factor)
+        self.trainables.step(optimizers, lr_factor)
 
     def state(self) -> bytes:
         """Return as safetensors what this rank owns of the optimizers' state and the critic.
