@@ -13,7 +13,7 @@ from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch
 from bootstrap.memory import Room
 from bootstrap.records import Request, Rollout, Sampling
-from bootstrap.rollouts.answers import AnswerForm, ends_of
+from bootstrap.rollouts.answers import AnswerTexts, ends_of
 from bootstrap.rollouts.vllm_engine import VllmEngine
 from bootstrap.rollouts.vllm_process import PROGRAM, VllmProcess
 from bootstrap.rollouts.vllm_shapes import adapter_bound, head_size, require_head_size
@@ -116,7 +116,7 @@ class VllmSampler:
         """Put prompts as this folder says."""
         assert self.process is not None, "load() comes before generate()"
         framing, rows = chat.framing_of(files), len(models.embedding(self.outline))
-        answers = AnswerForm(
+        answers = AnswerTexts(
             self._tokenizer,
             ends=ends_of(self.outline.generation_config, self._tokenizer, rows=rows),
             rows=rows,

@@ -10,7 +10,7 @@ from bootstrap.records import Finish, Request, Rollout, Sampling
 from bootstrap.rollouts.stop import StopTexts
 
 
-class AnswerForm:
+class AnswerTexts:
     """How one model's prompts and answers are tokens.
 
     `ends`: tokens that end an answer; `rows`: of its embedding; `encode`: prompt text -> tokens, by default the

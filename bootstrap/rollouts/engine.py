@@ -16,7 +16,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from bootstrap.memory import ALLOCATION_ERRORS, Room
 from bootstrap.records import Request, Rollout, Sampling
-from bootstrap.rollouts.answers import AnswerForm, ends_of
+from bootstrap.rollouts.answers import AnswerTexts, ends_of
 from bootstrap.rollouts.cache import key_value_cache
 from bootstrap.rollouts.sampling import distribution, draw, entropy, uniform
 
@@ -36,7 +36,7 @@ class TransformersEngine:
     """Samples from a model in memory; the learner may change the same weights between calls.
 
     `compute`: context of the model's blocks, such as autocast; `room`: bounds of memory, asked before each batch; the
-    others as of `AnswerForm`.
+    others as of `AnswerTexts`.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class TransformersEngine:
         self.compute = compute
         self.rows = model.get_input_embeddings().get_parameter("weight").shape[0]
         ends = ends_of(model.generation_config, tokenizer, rows=self.rows)
-        self.answers = AnswerForm(
+        self.answers = AnswerTexts(
             tokenizer,
             ends=ends,
             rows=self.rows,

@@ -11,14 +11,16 @@ from typing import Any
 from bootstrap.errors import FingerprintMismatch, RecipeError
 from bootstrap.memory import Room
 from bootstrap.records import Request, Rollout, Sampling
-from bootstrap.rollouts.answers import AnswerForm
+from bootstrap.rollouts.answers import AnswerTexts
 from bootstrap.rollouts.vllm_process import VllmProcess
 
 
 class VllmEngine:
     """Asks a process that holds vLLM. `max_length`: most tokens of a prompt and its answer."""
 
-    def __init__(self, process: VllmProcess, answers: AnswerForm, *, max_length: int, room: Room | None = None) -> None:
+    def __init__(
+        self, process: VllmProcess, answers: AnswerTexts, *, max_length: int, room: Room | None = None
+    ) -> None:
         self.process = process
         self.answers = answers
         self.max_length = max_length

@@ -29,30 +29,30 @@ _waiting: dict[str, Mapping[str, torch.Tensor]] = {}
 
 
 @dataclass
-class Nothing(WeightTransferInitInfo):
+class NoInfo(WeightTransferInitInfo):
     """There is nothing to set up between parts of one process."""
 
 
 @dataclass
-class NamedUpdate(WeightTransferUpdateInfo):
+class TensorsToTake(WeightTransferUpdateInfo):
     """The tensors that wait under a fingerprint."""
 
     fingerprint: str
 
 
-class VllmWeights(WeightTransferEngine[Nothing, NamedUpdate]):
+class VllmWeights(WeightTransferEngine[NoInfo, TensorsToTake]):
     """Takes a whole model's tensors by the names of its Hugging Face folder."""
 
-    init_info_cls = Nothing
-    update_info_cls = NamedUpdate
+    init_info_cls = NoInfo
+    update_info_cls = TensorsToTake
 
-    def init_transfer_engine(self, init_info: Nothing) -> None:
+    def init_transfer_engine(self, init_info: NoInfo) -> None:
         pass
 
     def start_weight_update(self) -> None:
         initialize_layerwise_reload(self.model)
 
-    def receive_weights(self, update_info: NamedUpdate) -> None:
+    def receive_weights(self, update_info: TensorsToTake) -> None:
         self.model.load_weights(iter(_waiting[update_info.fingerprint].items()))
 
     def finish_weight_update(self) -> None:

@@ -88,7 +88,7 @@ def test_an_interpreter_without_vllm_is_named() -> None:
 def test_tokens_after_a_stop_text_are_dropped_and_other_weights_answer_nothing(process: VllmProcess) -> None:
     from support.vllm_models import CHARACTERS
 
-    from bootstrap.rollouts.answers import AnswerForm
+    from bootstrap.rollouts.answers import AnswerTexts
     from bootstrap.rollouts.vllm_engine import VllmEngine
     from bootstrap.training.model import character_tokenizer
 
@@ -104,7 +104,7 @@ def test_tokens_after_a_stop_text_are_dropped_and_other_weights_answer_nothing(p
     ]
 
     def asked(stop: tuple[str, ...]) -> VllmEngine:
-        return VllmEngine(process, AnswerForm(tokenizer, ends=[2], rows=16, stop=stop), max_length=64)
+        return VllmEngine(process, AnswerTexts(tokenizer, ends=[2], rows=16, stop=stop), max_length=64)
 
     for stop, tokens, text, finish in (
         (("7777",), 4, "", Finish.STOP),
