@@ -102,10 +102,17 @@ class Pool(ABC):
         self.broadcast("configure", training)
         return training
 
-    def memory(self) -> int:
-        """Return bytes that each worker may take: of each device the same share for all of its workers."""
-        found = self.broadcast("free_memory")
-        sharing = Counter(device for device, _ in found)
+    def free_memory(self) -> list[tuple[str, int]]:
+        """Return each worker's device, and bytes that may be taken of it."""
+        return self.broadcast("free_memory")
+
+    def memory(self, beside: Sequence[tuple[str, int]] = ()) -> int:
+        """Return bytes that each worker may take: of each device the same share for all processes on it.
+
+        `beside`: `free_memory` of others that share the devices.
+        """
+        found = self.free_memory()
+        sharing = Counter(device for device, _ in (*found, *beside))
         return min(size // sharing[device] for device, size in found)
 
     def device(self) -> Device:
@@ -206,7 +213,9 @@ class Pool(ABC):
             rollouts = [r for part in self.wait(handles, what="rollouts") for r in part]
         finally:
             self.asked = 0
-        self._one(list({r.policy for r in rollouts}) or [""])
+        found = self._one(list({r.policy for r in rollouts}) or [""])
+        if rollouts and by is None and self.holding is not None and found != self.holding:
+            raise FingerprintMismatch(f"{self.role}s answered with weights {found[:16]}, they took {self.holding[:16]}")
         return _in_order([request.id for request in requests], {r.id: r for r in rollouts}, what="rollouts")
 
     def recompute_logprobs(self, examples: Sequence[Example], *, temperature: float) -> list[TokenScores]:
@@ -287,6 +296,8 @@ class Pool(ABC):
         assert self.source is not None, "workers in both roles hold the weights in training"
         self.holding = None
         published = self.source.start(0, "export")
+        # Calls of one process run in order: this waits for the export where its failure is known, without its bytes.
+        self.source.wait([self.source.start(0, "fingerprint")], what="weights for the samplers")
         self.wait([self.start(w, "renew", published, version.fingerprint) for w in range(self.size)], what="weights")
         self.holding = version.fingerprint
 

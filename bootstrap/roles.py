@@ -42,8 +42,12 @@ class Holders(Protocol):
         """Take the recipe's settings, before any weights, and return them with `auto` resolved."""
         ...
 
-    def memory(self) -> int:
-        """Return bytes that each process may take."""
+    def free_memory(self) -> list[tuple[str, int]]:
+        """Return each process's device, and bytes that may be taken of it."""
+        ...
+
+    def memory(self, beside: Sequence[tuple[str, int]] = ()) -> int:
+        """Return bytes that each process may take; `beside`: `free_memory` of others on the same devices."""
         ...
 
     def device(self) -> Device:
@@ -65,6 +69,10 @@ class Holders(Protocol):
 
     def hold(self, checkpoint: Checkpoint) -> None:
         """Hold these weights in every process. Raises FingerprintMismatch for wrong ones."""
+        ...
+
+    def abandon(self) -> None:
+        """Forget which weights are held: of updates that are undone, or in doubt."""
         ...
 
     def shape(self) -> ModelShape:
@@ -138,10 +146,6 @@ class Learners(Holders, Protocol):
 
     def metrics(self, update: Any) -> UpdateMetrics:
         """Wait for an update and return its metrics."""
-        ...
-
-    def abandon(self) -> None:
-        """Forget the weights held: they are of updates that are undone."""
         ...
 
     def recompute_logprobs(self, examples: Sequence[Example], *, temperature: float) -> list[TokenScores]:
@@ -237,9 +241,11 @@ class Roles:
     def close(self) -> None:
         """Let all processes go, for good. May be repeated."""
         # The samplers may share what the learners hold open.
-        if self.are_apart:
-            self.samplers.close()
-        self.learners.close()
+        try:
+            if self.are_apart:
+                self.samplers.close()
+        finally:
+            self.learners.close()
 
     def __enter__(self) -> "Roles":
         return self

@@ -151,11 +151,13 @@ def _memory(recipe: Recipe, store: LineageStore, workers: int, *, local: bool) -
     is_elsewhere = not local and (os.environ.get("RAY_ADDRESS") or JOB_VARIABLE in os.environ)
     is_here = not (is_elsewhere or recipe.resources.gpus_per_worker)
     device = Device(kind="cpu", memory=machine.total_memory()) if is_here else None
-    if (kept := memory_of(store, workers=workers, device=device)) is not None:
+    samplers = recipe.resources.samplers
+    beside = None if samplers is None else samplers.processes
+    if (kept := memory_of(store, workers=workers, samplers=beside, device=device)) is not None:
         return kept
     if not is_here:
         return None
-    return machine.usable_memory(FULLEST["cpu"]) // workers
+    return machine.usable_memory(FULLEST["cpu"]) // (workers + (beside or 0))
 
 
 def num_workers(recipe: Recipe, asked: int | None, *, local: bool) -> int:
@@ -175,7 +177,10 @@ def num_workers(recipe: Recipe, asked: int | None, *, local: bool) -> int:
         from bootstrap.cluster.connection import available_workers
 
         room = available_workers(
-            address=address, cpus_per_worker=resources.cpus_per_worker, gpus_per_worker=resources.gpus_per_worker
+            address=address,
+            cpus_per_worker=resources.cpus_per_worker,
+            gpus_per_worker=resources.gpus_per_worker,
+            beside=resources.reserved_beside,
         )
         if room is not None:
             return room
@@ -303,7 +308,7 @@ def run_recipe(
                         roles=roles,
                         publish=publish,
                         observe=watch,
-                        environment=environment(),
+                        environment=environment(recipe),
                         past_guards=past_guards,
                     )
                     # Frees the workers' places while MLflow is brought up to date.
@@ -371,9 +376,12 @@ def split(wall: float, *, start_up: float, publishing: float, added: Sequence[En
     return f"took {text.duration(wall)} for {text.count(len(added), 'generation')}: {listed}"
 
 
-def environment() -> dict[str, str]:
-    """Return the origin of this run: digest of this program's source; Ray job and git commit where known."""
+def environment(recipe: Recipe) -> dict[str, str]:
+    """Return the origin of this run: digest of this program's source; who answers where the workers do not, Ray job and
+    git commit where known."""
     found = {"source_sha256": source_digest()}
+    if (samplers := recipe.resources.samplers) is not None:
+        found["samplers"] = f"{samplers.processes} with {samplers.engine}"
     job = json.loads(os.environ.get(JOB_VARIABLE, "{}"))
     if submission := job.get("metadata", {}).get("job_submission_id"):
         found["ray_submission_id"] = submission

@@ -10,7 +10,7 @@ import re
 import secrets
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,12 @@ def connect(address: str | None, *, cpus: float) -> tuple[bool, bool]:
     return cluster is None, True
 
 
-def available_workers(*, address: str | None, cpus_per_worker: float, gpus_per_worker: float) -> int | None:
+def available_workers(
+    *, address: str | None, cpus_per_worker: float, gpus_per_worker: float, beside: Mapping[str, float] | None = None
+) -> int | None:
     """Return how many workers fit on the cluster that a pool would join, from 1 to 64; None if there is no cluster.
+
+    `beside`: what others of the same run reserve, by Ray's names.
 
     The cluster is the one that this process has joined, else that of `address`, `RAY_ADDRESS` or the running Ray job.
     This function joins it; the next `RayPool` of this process uses and leaves it. Resources that other drivers hold
@@ -74,7 +78,8 @@ def available_workers(*, address: str | None, cpus_per_worker: float, gpus_per_w
     if not any(asked.values()):
         asked = {"CPU": 1}
     # The tolerance is for rounding: ten workers of a tenth each fit on one GPU.
-    fits = min(int(total.get(name, 0) / each + 1e-9) for name, each in asked.items() if each)
+    left = {name: total.get(name, 0) - (beside or {}).get(name, 0) for name in asked}
+    fits = min(int(left[name] / each + 1e-9) for name, each in asked.items() if each)
     return min(max(fits, 1), _MAX_COUNTED_WORKERS)
 
 

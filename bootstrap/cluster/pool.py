@@ -61,7 +61,7 @@ from bootstrap.cluster.vital import Vital
 from bootstrap.config import verifiers
 from bootstrap.config.answers import Judges
 from bootstrap.config.resources import SamplerProcesses
-from bootstrap.errors import ClusterError, LineageLocked, PeerFailed, WaitTimeout, WorkerError
+from bootstrap.errors import BootstrapError, ClusterError, LineageLocked, PeerFailed, WaitTimeout, WorkerError
 from bootstrap.memory import Kind
 from bootstrap.pool import Pool
 from bootstrap.records import Batch
@@ -226,10 +226,8 @@ class RayPool(Pool):
         for call, result in zip(handles, results, strict=True):
             if isinstance(result, Told):
                 self._heard(call.worker, result.shortages)
-        # A worker that another's failure left waiting does not know the cause.
-        failures = [result for result in results if isinstance(result, Failure)]
-        for failure in sorted(failures, key=lambda one: isinstance(one.error, PeerFailed)):
-            raise failure.error
+        if (failure := _cause(results)) is not None:
+            raise failure
         return [checked(result) for result in results]
 
     def _results(self, calls: Sequence[WorkerCall], what: str) -> list[Any]:
@@ -250,6 +248,10 @@ class RayPool(Pool):
                 # What follows asks the GCS, which Ray waits for longer than this pool does.
                 self._require_ray(what)
             waiting, now = late(calls), time.monotonic()
+            # Those that train together may wait for one that has failed.
+            ended = [call.ref for call in calls if call.method == "step" and call not in waiting]
+            if (failure := _cause(ray.get(ended))) is not None:
+                raise failure
             busy = {call.worker for call in waiting}
             # The first look at a worker says where its count stands, which may be old.
             alive = self._pulses.moved(sorted(busy)) & looked
@@ -328,10 +330,10 @@ class RayPool(Pool):
         if self._beside is None:
             self.telemetry.close()
         self.telemetry = Telemetry()
+        if (self._initialised or self._beside is not None) and self._vital is not None and not self._is_dead():
+            self._pulses.forget()
         if self._initialised:
             self._initialised = False
-            if not self._is_dead():
-                self._pulses.forget()
             ray.shutdown()
         if self._vital is not None and self._beside is None:
             self._vital.close()
@@ -396,13 +398,18 @@ class RayPool(Pool):
             state = f"{self.role}(s) {missing} of {self.size} are not placed after {waited:.0f} s: {self._supply()}"
             if waited >= self.wait_seconds:
                 raise WaitTimeout(
-                    f"{state}; free or add what is missing, lower resources.workers, or raise resources.wait_seconds"
+                    f"{state}; free or add what is missing, lower {self._setting}, or raise resources.wait_seconds"
                 )
             _log.warning("%s; waiting up to %.0f s", state, self.wait_seconds)
         try:
             return ray.get(refs)
         except RayError as error:
             raise self._translated(error, "the start of the workers") from error
+
+    @property
+    def _setting(self) -> str:
+        """The setting that says how many of these processes there are."""
+        return "resources.workers" if self._beside is None else "resources.samplers.processes"
 
     def _supply(self) -> str:
         """Return in words what the workers ask for and what the cluster has."""
@@ -472,3 +479,9 @@ class RayPool(Pool):
             return f"{self.role} {worker}"
         process, node = self.places[worker]
         return f"{self.role} {worker} (process {process} on node {node})"
+
+
+def _cause(results: Sequence[Any]) -> BootstrapError | None:
+    """Return the error among results to raise; None where no failure but of those that another's left waiting."""
+    errors = [result.error for result in results if isinstance(result, Failure)]
+    return next((error for error in errors if not isinstance(error, PeerFailed)), None)

@@ -57,6 +57,12 @@ class Resources(Settings):
         return self
 
     @property
+    def reserved_beside(self) -> dict[str, float]:
+        """What the samplers reserve of a cluster, by Ray's names."""
+        one = self.samplers
+        return {} if one is None else {"CPU": one.processes * one.cpus, "GPU": one.processes * one.gpus}
+
+    @property
     def own_limits(self) -> dict[str, int]:
         """The limits of sampling and training that are set, by name."""
         named = {"rollout_rows": self.rollout_rows, "train_tokens": self.train_tokens}

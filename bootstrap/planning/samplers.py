@@ -6,6 +6,7 @@ from typing import Any
 from bootstrap.config.models import roles, server_model
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
+from bootstrap.ledger_records import DiagnosticMetric, GuardAction
 from bootstrap.rollouts.vllm_shapes import adapter_bound, head_size, require_head_size
 
 
@@ -16,6 +17,12 @@ def check_samplers(recipe: Recipe, config: Mapping[str, Any]) -> None:
         return
     adapter_bound(recipe.training.adapter)
     require_head_size(head_size(config), device="cuda" if samplers.gpus else "cpu")
+    acting = [guard for guard in recipe.guards if guard.action is not GuardAction.WARN]
+    if any(guard.metric is DiagnosticMetric.ENTROPY for guard in acting):
+        raise RecipeError(
+            "a guard watches entropy, which vLLM does not tell (resources.samplers.engine: vllm); use engine: "
+            "transformers, or leave that guard out"
+        )
     if beside := list(dict.fromkeys(_models_beside(recipe))):
         raise RecipeError(
             f"resources.samplers.engine: vllm answers with the weights in training alone, and this recipe asks other "

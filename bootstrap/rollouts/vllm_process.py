@@ -47,14 +47,22 @@ class VllmProcess:
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 -- `close` closes it
         ours, theirs = socket.socketpair()
         with theirs:
-            self.process = subprocess.Popen(
-                [self.python, "-m", program, str(theirs.fileno())],
-                env={**os.environ, **_environment(threads=threads, cache_gib=cache_gib)},
-                stdin=subprocess.DEVNULL,
-                stdout=self.log,
-                stderr=self.log,
-                pass_fds=[theirs.fileno()],
-            )
+            try:
+                self.process = subprocess.Popen(
+                    [self.python, "-m", program, str(theirs.fileno())],
+                    env={**os.environ, **_environment(threads=threads, cache_gib=cache_gib)},
+                    stdin=subprocess.DEVNULL,
+                    stdout=self.log,
+                    stderr=self.log,
+                    pass_fds=[theirs.fileno()],
+                )
+            except OSError as error:
+                ours.close()
+                self.log.close()
+                raise WorkerError(
+                    f"the interpreter with vLLM, {self.python}, cannot be started: {error.strerror}; name one that can "
+                    "in BOOTSTRAP_VLLM_PYTHON"
+                ) from error
         self._connection = Connection(ours.detach())
         self._doing = "start"
         """The method called last."""

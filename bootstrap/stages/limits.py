@@ -40,13 +40,16 @@ class Kept(BaseModel):
     halved: dict[Kind, _Count]
     length: Annotated[int, Field(ge=0)]
     """`MemoryLimits.length`."""
+    samplers: _Count | None = None
+    """Processes that answer and do not learn; None where the workers do both."""
     sampler_memory: _Count | None = None
-    """Bytes that each sampler may take that does not learn."""
+    """Bytes that each of them may take."""
 
-    def is_of(self, workers: int, device: Device | None) -> bool:
-        """Whether it was measured for so many workers on such a device; None is any."""
+    def is_of(self, workers: int, samplers: int | None, device: Device | None) -> bool:
+        """Whether it was measured for so many processes on such a device; None is any device."""
         mine = Device(kind=self.device, memory=self.device_memory)
-        return self.workers == workers and (device is None or mine.is_like(device))
+        same = (self.workers, self.samplers) == (workers, samplers)
+        return same and (device is None or mine.is_like(device))
 
 
 def settle(recipe: Recipe, store: LineageStore, roles: Roles, *, generation: int, observe: Observer) -> Observer:
@@ -57,7 +60,8 @@ def settle(recipe: Recipe, store: LineageStore, roles: Roles, *, generation: int
     """
     newest, learners = Event(generation=generation, stage="start"), roles.learners
     before, device, own = _kept(store), learners.device(), recipe.resources.own_limits
-    if before is not None and before.is_of(learners.size, device):
+    samplers = roles.samplers if roles.are_apart else None
+    if before is not None and before.is_of(learners.size, samplers and samplers.size, device):
         found = before
         device = Device(kind=found.device, memory=found.device_memory)
     else:
@@ -65,20 +69,19 @@ def settle(recipe: Recipe, store: LineageStore, roles: Roles, *, generation: int
             workers=learners.size,
             device=device.kind,
             device_memory=device.memory,
-            memory=learners.memory(),
+            memory=learners.memory(beside=samplers.free_memory() if samplers else ()),
             halved={},
             length=0,
-            sampler_memory=roles.samplers.memory() if roles.are_apart else None,
+            samplers=samplers.size if samplers else None,
+            sampler_memory=samplers.memory(beside=learners.free_memory()) if samplers else None,
         )
         if before is not None:
             observe(replace(newest, warning=_moved(before, found, store)))
     # A lower limit of the recipe's own replaces a halved one.
     halved: dict[Kind, int] = {kind: most for kind, most in found.halved.items() if own.get(kind, most) >= most}
     learners.limit(MemoryLimits(memory=found.memory, halved=halved, length=found.length, **own))
-    if roles.are_apart:
-        memory = found.sampler_memory or roles.samplers.memory()
-        found = found.model_copy(update={"sampler_memory": memory})
-        roles.samplers.limit(MemoryLimits(memory=memory, halved=halved, length=found.length, **own))
+    if samplers:
+        samplers.limit(MemoryLimits(memory=found.sampler_memory, halved=halved, length=found.length, **own))
 
     def keep() -> None:
         one, other = learners.limits, roles.samplers.limits
@@ -108,13 +111,13 @@ def settle(recipe: Recipe, store: LineageStore, roles: Roles, *, generation: int
     return watch
 
 
-def memory_of(store: LineageStore, *, workers: int, device: Device | None) -> int | None:
+def memory_of(store: LineageStore, *, workers: int, samplers: int | None, device: Device | None) -> int | None:
     """Return the bytes of each of so many workers on a device that a lineage keeps; None where it keeps none.
 
-    `device`: None is any. Raises StoreError.
+    `samplers`: processes beside them that only answer, None for none; `device`: None is any. Raises StoreError.
     """
     kept = _kept(store)
-    return kept.memory if kept is not None and kept.is_of(workers, device) else None
+    return kept.memory if kept is not None and kept.is_of(workers, samplers, device) else None
 
 
 def recorded(limits: MemoryLimits) -> dict[str, str]:

@@ -152,6 +152,7 @@ def _run_believed(
             told = f"{fault}; the updates since the last checkpoint are done once more"
             context.observe(trainer.plan.event("train", 0, trainer.step.num_rounds, warning=told))
             context.learners.abandon()
+            context.samplers.abandon()
             trainer = type(trainer)(context, trainer.plan, trainer.step, index=trainer.index)
         else:
             if undone:

@@ -29,6 +29,7 @@ import psutil
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from bootstrap.errors import PeerFailed, WorkerError
 
@@ -114,8 +115,10 @@ class Group:
                 self._store.set_timeout(within)
             elif self._store is None:
                 self._store = dist.TCPStore(meeting.host, meeting.port, self.size, timeout=within)
-            dist.init_process_group("gloo", store=self._store, rank=self.rank, world_size=self.size, timeout=LONGEST)
+            dist.init_process_group("gloo", store=self._store, rank=self.rank, world_size=self.size, timeout=within)
             dist.barrier()
+            # Updates may take longer than meeting.
+            _set_pg_timeout(LONGEST)
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -127,6 +130,7 @@ class Group:
         while True:
             try:
                 pieces = next(steps) if received is None else steps.send(received)
+                outgoing, sizes = torch.cat(list(pieces)), [len(piece) for piece in pieces]
             except StopIteration as done:
                 self._announce([0] * self.size)
                 return done.value
@@ -135,7 +139,7 @@ class Group:
                 with suppress(PeerFailed):
                     self._announce([FAILED] * self.size)
                 raise
-            received = self._exchange(pieces)
+            received = self._exchange(outgoing, sizes)
 
     def _announce(self, sizes: Sequence[int]) -> list[int]:
         """Tell every rank how much comes for it, and return how much comes from each. Raises PeerFailed."""
@@ -148,12 +152,12 @@ class Group:
             raise PeerFailed(f"worker {failed[0]}, which trains with this one, has failed")
         return [int(row[self.rank]) for row in table]
 
-    def _exchange(self, pieces: Sequence[Tensor]) -> Sequence[Tensor]:
-        outgoing = [len(piece) for piece in pieces]
-        incoming = self._announce(outgoing)
-        received = pieces[0].new_empty(sum(incoming))
+    def _exchange(self, outgoing: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
+        """Return what every rank has for this one; `outgoing`: what this one has for each, of these sizes."""
+        incoming = self._announce(sizes)
+        received = outgoing.new_empty(sum(incoming))
         with _peers():
-            dist.all_to_all_single(received, torch.cat(list(pieces)), incoming, outgoing)
+            dist.all_to_all_single(received, outgoing, incoming, list(sizes))
         return received.split(incoming)
 
     def leave(self) -> None:

@@ -96,6 +96,8 @@ class Learner:
         """Return the gradient of this shard's examples; an empty shard gives zeros."""
         sums = self.accumulate(batch)
         flat = torch.cat([_grad(p).reshape(-1) for p in self.trainables.all]).float().cpu().numpy()
+        for parameter in self.trainables.all:
+            parameter.grad = None
         return Gradient(flat=flat, **asdict(sums))
 
     def accumulate(self, batch: Batch) -> Sums:

@@ -24,6 +24,7 @@ def test_a_model_that_vllm_serves_is_planned() -> None:
     ("changes", "told"),
     [
         ({"base": {**WIDE, "model": tiny.MODEL}}, r"attention heads of .* and this model's have 16"),
+        ({"guards": [{"metric": "entropy", "min": 0.1, "action": "stop"}]}, "a guard watches entropy"),
         ({"steps": (tiny.RL, {**tiny.REJECTION, "source": {"type": "rejection", "sampler": "base"}})}, "sampler base"),
     ],
 )

@@ -9,13 +9,16 @@ from support import tiny
 
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.optimizers import AdamW
+from bootstrap.config.resources import Resources, SamplerProcesses
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch
 from bootstrap.learner_records import Version
 from bootstrap.pool import LocalPool
 from bootstrap.records import Batch, Example, Normalizers
 from bootstrap.roles import Roles, apart
+from bootstrap.stages.limits import settle
 from bootstrap.store.ledger import Entry
+from bootstrap.store.lineage_store import LineageStore
 
 pytestmark = [pytest.mark.torch, pytest.mark.training]
 
@@ -38,6 +41,40 @@ def found(entries: list[Entry]) -> list[tuple[Any, ...]]:
 def test_a_lineage_is_the_same_whether_learners_or_samplers_answer(tmp_path: Path) -> None:
     recipe = tiny.recipe(steps=(tiny.RL,), count=1)
     assert found(tiny.grow(recipe, tmp_path / "apart", roles=both())) == found(tiny.grow(recipe, tmp_path / "tiny"))
+
+
+class Spoilt(LocalPool):
+    """Samplers that hold other weights than they say after they have taken the third version."""
+
+    taken = 0
+
+    def take(self, version: Version) -> None:
+        super().take(version)
+        self.taken += 1
+        if self.taken == 3:
+            with torch.no_grad():
+                self.workers[0].model.lm_head.weight.mul_(1.5)
+
+
+def test_samplers_that_answer_with_other_weights_than_they_say_are_found_and_take_them_anew(tmp_path: Path) -> None:
+    recipe, warnings = tiny.recipe(steps=(tiny.RL,), count=1), list[str]()
+    recipe = recipe.model_copy(update={"resources": Resources(batch_rows=64, samplers=SamplerProcesses())})
+    undisturbed = tiny.grow(recipe, tmp_path / "undisturbed", roles=both())
+    roles = apart(LocalPool(1, batch_rows=64), Spoilt(1, batch_rows=64))
+    again = tiny.grow(recipe, tmp_path / "tiny", roles=roles, observe=lambda e: warnings.append(e.warning))
+    assert [entry.hash for entry in again] == [entry.hash for entry in undisturbed]
+    [told] = [warning for warning in warnings if "once more" in warning]
+    assert "answers with others" in told
+
+
+def test_memory_of_one_machine_is_shared_by_both_roles(tmp_path: Path) -> None:
+    learners, samplers = LocalPool(1, batch_rows=8), LocalPool(3, batch_rows=8)
+    (tmp_path / "x").mkdir()
+    recipe = tiny.recipe(count=0)
+    settle(recipe, LineageStore(tmp_path / "x"), apart(learners, samplers), generation=0, observe=tiny.unwatched)
+    (_, all_of_it), *_ = learners.free_memory()
+    for limits in (learners.limits, samplers.limits):
+        assert limits.memory is not None and 4 * limits.memory <= all_of_it * 1.2
 
 
 @pytest.mark.parametrize("adapter", [False, True])

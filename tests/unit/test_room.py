@@ -292,7 +292,7 @@ def test_an_optimizer_step_without_memory_names_a_remedy(monkeypatch: pytest.Mon
         raise CPU
 
     pool = pool_of(1)
-    monkeypatch.setattr(Learner, "apply", short)
+    monkeypatch.setattr(Updater, "apply", short)
     with pytest.raises(WorkerError, match=r"optimizer's step; train an adapter \(training.adapter\)"):
         pool.update(mixed_batch(), lr_factor=1.0, grad_clip=1.0)
 
