@@ -61,7 +61,8 @@ def settle(recipe: Recipe, store: LineageStore, roles: Roles, *, generation: int
     newest, learners = Event(generation=generation, stage="start"), roles.learners
     before, device, own = _kept(store), learners.device(), recipe.resources.own_limits
     samplers = roles.samplers if roles.are_apart else None
-    if before is not None and before.is_of(learners.size, samplers and samplers.size, device):
+    num_samplers = samplers.size if samplers is not None else None
+    if before is not None and before.is_of(learners.size, num_samplers, device):
         found = before
         device = Device(kind=found.device, memory=found.device_memory)
     else:
@@ -72,7 +73,7 @@ def settle(recipe: Recipe, store: LineageStore, roles: Roles, *, generation: int
             memory=learners.memory(beside=samplers.free_memory() if samplers else ()),
             halved={},
             length=0,
-            samplers=samplers.size if samplers else None,
+            samplers=num_samplers,
             sampler_memory=samplers.memory(beside=learners.free_memory()) if samplers else None,
         )
         if before is not None:

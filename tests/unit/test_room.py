@@ -24,6 +24,7 @@ from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.batch import micro_batches
 from bootstrap.training.learner import Learner
+from bootstrap.training.update import Updater
 
 pytestmark = pytest.mark.torch
 
