@@ -66,13 +66,13 @@ test-services: $(VENV)/installed-services chromium servers
 VLLM_VENV := .venv-vllm
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip install --quiet $(PIP_FLAGS)
 test-vllm: $(VLLM_VENV)/installed
-	PYTHONPATH=tests $(VLLM_VENV)/bin/python -m pytest -q -p no:xdist tests/vllm
+	PYTHONPATH=tests $(VLLM_VENV)/bin/python -m pytest -q -p no:xdist tests/with_vllm
 
-$(VLLM_VENV)/installed: pyproject.toml constraints.txt tests/vllm/requirements.txt tests/vllm/rebuild.txt
+$(VLLM_VENV)/installed: pyproject.toml constraints.txt tests/with_vllm/requirements.txt tests/with_vllm/rebuild.txt
 	$(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_PIP) --constraint constraints.txt --editable . pytest hypothesis
-	$(VLLM_PIP) --no-deps --requirement tests/vllm/requirements.txt
-	$(VLLM_PIP) --no-deps --requirement tests/vllm/rebuild.txt
+	$(VLLM_PIP) --no-deps --requirement tests/with_vllm/requirements.txt
+	$(VLLM_PIP) --no-deps --requirement tests/with_vllm/rebuild.txt
 	@touch $@
 
 # Not part of `test`, since it takes root: two hosts as network namespaces of this machine.

@@ -15,8 +15,8 @@ from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
 from bootstrap.pool import LocalPool
 from bootstrap.records import Batch, Example, KlTarget, Normalizers
 from bootstrap.training.bounds import UpdateWatch
+from bootstrap.training.group import together
 from bootstrap.training.loss import ANCHOR_PENALTY_WIDTH
-from bootstrap.training.model import checksum
 
 pytestmark = pytest.mark.torch
 
@@ -263,13 +263,13 @@ def test_a_critics_gradient_does_not_depend_on_how_a_batch_is_cut():
 def test_a_critics_gradient_is_watched_apart_from_the_policys():
     worker, watch = valued(0.0).workers[0], UpdateWatch(UpdateBounds())
     for update in range(4):
-        metrics = worker.apply(1.0, 1.0, worker.gradient(to_learn()))
+        metrics = worker.step(to_learn(), 1.0, 1.0)
         assert metrics.critic_grad_norm > 0 and metrics.value_grad_norm > 0 and metrics.hidden_grad_norm > 0
         watch.check(update, metrics, difference=None)
     assert watch.peaks["critic_grad_norm"] > 0 and watch.peaks["critic_grad_gain_ratio"] < 2
     gradient = worker.gradient(to_learn())
     gradient.flat[-33:] *= 1e6 / 3
-    wild = worker.apply(1.0, 1.0, replace(gradient, checksum=checksum([torch.from_numpy(gradient.flat)])))
+    [wild] = together([worker.apply(gradient, 1.0, 1.0)])
     with pytest.raises(UpdateFault, match=r"update 4 has a critic_grad_norm .* \(training.bounds.grad_norm\)"):
         watch.check(4, wild, difference=None)
 
@@ -279,7 +279,7 @@ def test_the_gain_of_a_gradient_depends_on_neither_its_scale_nor_how_a_batch_is_
     for rows, scale in ((64, 1.0), (64, 1e-9), (1, 1.0)):
         normalizers = Normalizers(rl=12 / scale, ce=20 / scale, value=40 / scale)
         worker = valued(0.0, batch_rows=rows).workers[0]
-        metrics = worker.apply(1.0, 1.0, worker.gradient(replace(to_learn(), normalizers=normalizers)))
+        metrics = worker.step(replace(to_learn(), normalizers=normalizers), 1.0, 1.0)
         gains += [metrics.grad_norm / metrics.hidden_grad_norm, metrics.critic_grad_norm / metrics.value_grad_norm]
     assert gains[2:] == pytest.approx(gains[:2] * 2, rel=1e-3)
 

@@ -1,4 +1,4 @@
-"""The process that holds vLLM, and its engine, with a double in vLLM's place (`tests/vllm` has the real one)."""
+"""The process that holds vLLM, and its engine, with a double in vLLM's place (`tests/with_vllm` has the real one)."""
 
 import os
 import signal
