@@ -199,7 +199,8 @@ class RayPool(Pool):
         """Let the workers meet that train together: by a file on one machine, else at the first one's address."""
         addresses = {address for _, address in self.places}
         host = "" if len(addresses) == 1 else self.places[0][1]
-        [meeting] = self.wait([self.start(0, "meet", host)], what="the meeting of the workers")
+        # The driver does not look at it, since that would import torch.
+        meeting = self.start(0, "meet", host)
         joining = [
             self.start(worker, "join", meeting, self.wait_seconds, address)
             for worker, (_, address) in enumerate(self.places)

@@ -117,13 +117,14 @@ def hosts() -> Iterator[tuple[Host, Host]]:
 )
 def test_who_lacks_the_token_is_refused(hosts: tuple[Host, Host], recipe: Path, token: dict[str, str]) -> None:
     head, _ = hosts
-    submit = ("submit", str(recipe), "--address", dashboard(head), "--store", str(head.root / "store"))
+    store = head.root / "store" / "refused"
+    submit = ("submit", str(recipe), "--address", dashboard(head), "--store", str(store))
     environment = {**head.environment(), **token}
     command = head.command(sys.executable, "-m", "bootstrap", *submit)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 5, done.stdout + done.stderr
     assert "token" in done.stdout + done.stderr
-    assert not list((head.root / "store").iterdir())
+    assert not store.exists()
 
 
 def test_two_hosts_give_the_ledger_of_one_and_their_workers_listen_at_their_own_address(
