@@ -413,3 +413,16 @@ def test_a_repository_of_pickled_weights_alone_is_refused_by_name_as_a_folder_is
     expected = "holds pickled weights (pytorch_model.bin)" if reachable else "holds no model.safetensors"
     assert f"someone/old on the hub {expected}" in message
     assert str(snapshot) not in message
+
+
+def test_files_beside_a_gguf_file_are_not_opened(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda *words: asked.append(words) or "n")
+    gguf_file(tmp_path / "small.gguf")
+    alone = read_source(str(tmp_path / "small.gguf"))
+    code = {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", None]}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(code))
+    (tmp_path / "evil.py").write_text("raise SystemExit('the code ran')")
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(tmp_path / "other")}))
+    assert read_source(str(tmp_path / "small.gguf")).files == alone.files
+    assert not asked
