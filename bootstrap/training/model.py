@@ -212,11 +212,12 @@ def load_outline(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTraine
 def _built(files: Mapping[str, bytes]) -> PreTrainedModel:
     """Return the model of config.json, its weights unset, without special tokens that transformers invents."""
     settings = json.loads(files["config.json"])
+    settings.pop("auto_map", None)
     config = AutoConfig.for_model(**settings)
     for part, written in ((config, settings), (config.get_text_config(), {**settings, **_inner(settings)})):
         _correct_special_tokens(part, written)
     with no_init_weights():
-        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
 
 
 @contextmanager

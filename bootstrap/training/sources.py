@@ -10,6 +10,7 @@ Left out: quantised weights other than GGUF's (which are dequantised here), mode
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from bootstrap.config.model_texts import check_texts, text_in
 from bootstrap.config.source import MAX_BYTES, parse
 from bootstrap.errors import RecipeError, StoreError
 from bootstrap.reading import NamedFolder, named_folder, open_named, parsed
+from bootstrap.store import durable
 from bootstrap.store.fingerprint import ADAPTER_CONFIG, MODEL_WEIGHTS
 from bootstrap.store.model_folder import check_folder
 from bootstrap.store.pretrained import IMPORT, licence_named
@@ -41,6 +43,19 @@ from bootstrap.training.special_tokens import NAMES, ends_named, token_text, tok
 
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "README.md")
 """Files fetched from a repository: no code, nothing pickled."""
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+_TOKENIZER_FILES = {
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+}
+"""What transformers reads of a folder to open its tokenizer."""
 PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 _DIGITS_APART = {"smollm", "starcoder", "refact", "command-r"}
 """GGUF's names of vocabularies learned with every digit apart."""
@@ -219,8 +234,11 @@ def _gguf(path: Path) -> _Read:
         raise RecipeError(f"{path} cannot be read as GGUF: {error}; fetch it again") from error
     transformers_logging.disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        with tempfile.TemporaryDirectory() as alone:
+            # Transformers would follow the files beside it: an adapter's, a tokenizer's code.
+            os.symlink(path.resolve(), Path(alone) / path.name)
+            model = AutoModelForCausalLM.from_pretrained(alone, gguf_file=path.name, dtype=torch.float32, **_LOCAL)
+            tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file=path.name, **_LOCAL)
     except models.LIBRARY_FAULTS as error:
         raise RecipeError(
             f"transformers cannot open {path.name}: {models.brief(error)}; import the model's Hugging Face folder "
@@ -278,7 +296,7 @@ def _folder(path: Path, source: dict[str, str], *, place: str, left_behind: Coll
 
 
 def _read_folder(folder: NamedFolder, source: dict[str, str], *, place: str, left_behind: Collection[str]) -> _Read:
-    path, there = folder.path, folder.files()
+    there = folder.files()
     wanted = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", TEMPLATE)
     files = folder.contents(lambda name: name in wanted)
     with _told(place):
@@ -297,7 +315,7 @@ def _read_folder(folder: NamedFolder, source: dict[str, str], *, place: str, lef
             f"{place} holds an adapter ({ADAPTER_CONFIG}) beside a model, and transformers opens both as one; merge "
             "them (merge_and_unload, save_pretrained) and import that, or remove the adapter"
         )
-    files["tokenizer_config.json"] = _naming_its_tokens(path, files, text_in(files, "tokenizer_config.json"))
+    files["tokenizer_config.json"] = _naming_its_tokens(folder, files, text_in(files, "tokenizer_config.json"))
     # The author's code never runs here; weights that need it fail to open.
     config.pop("auto_map", None)
     corrections += _with_padding_inside(config)
@@ -343,16 +361,19 @@ def _quantised_by(config: Mapping[str, Any], there: Collection[str]) -> str | No
     return next((f"what {name} says" for name in ("quantize_config.json", "quant_config.json") if name in there), None)
 
 
-def _naming_its_tokens(path: Path, files: Mapping[str, bytes], settings: Mapping[str, Any]) -> bytes:
+def _naming_its_tokens(folder: NamedFolder, files: Mapping[str, bytes], settings: Mapping[str, Any]) -> bytes:
     """Return a tokenizer_config.json that names the end of sequence, if transformers knows one.
 
     It knows more than that file: older files, and the tokenizer's class. GPT-2's file names none.
     """
     if token_text(settings, "eos_token") is not None:
         return files["tokenizer_config.json"]
+    read = folder.contents(lambda name: name in _TOKENIZER_FILES)
     try:
         known = tokenizer_of(files)
-        theirs = AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+        with tempfile.TemporaryDirectory() as above:
+            durable.write_folder(Path(above) / "model", read)
+            theirs = AutoTokenizer.from_pretrained(str(Path(above) / "model"), **_LOCAL)
     # The library raises a bare Exception; `_checked` reports faults of the files.
     except Exception:
         return files["tokenizer_config.json"]

@@ -115,6 +115,8 @@ WRITERS = {
     "sandbox.zygote": {"open", "write", "rename", "rmdir", "unlink"},
     # What a Ray job takes along is gathered in a temporary folder.
     "cluster.submit": {"mkdir", "copytree", "copyfile"},
+    # A GGUF file is opened through a link in an empty temporary folder.
+    "training.sources": {"symlink"},
     # /dev/null, in the place of a reader that has left.
     "cli.output": {"open"},
 }

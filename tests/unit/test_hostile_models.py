@@ -184,3 +184,13 @@ def test_a_stored_template_that_never_ends_ends_every_command(tmp_path: Path, mo
     for command, *words in (("export", "gen-0", str(tmp_path / "out"), *one), ("serve", "gen-0", *one)):
         code, told = called(command, words)
         assert code == 2 and "does not end within" in told and "Traceback" not in told, told
+
+
+def test_code_named_for_a_type_without_a_language_model_is_never_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[object]()
+    monkeypatch.setattr("builtins.input", lambda *words: asked.append(words) or "n")
+    named = {"AutoModelForCausalLM": "evil--code.Model"}
+    files = setting("config.json", model_type="vit", auto_map=named)(SOUND)
+    with pytest.raises(ModelFault):
+        models.load_outline(files)
+    assert not asked

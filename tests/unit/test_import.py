@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bootstrap.cli.main import main
 from bootstrap.config.model_files import missing_files
-from bootstrap.errors import RecipeError
+from bootstrap.errors import RecipeError, StoreError
 from bootstrap.stages.weights import read_model_folder
 from bootstrap.store import durable
 from bootstrap.store.fingerprint import fingerprint_model, fingerprint_safetensors
@@ -413,3 +413,27 @@ def test_a_repository_of_pickled_weights_alone_is_refused_by_name_as_a_folder_is
     expected = "holds pickled weights (pytorch_model.bin)" if reachable else "holds no model.safetensors"
     assert f"someone/old on the hub {expected}" in message
     assert str(snapshot) not in message
+
+
+def test_files_beside_a_gguf_file_are_not_opened(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda *words: asked.append(words) or "n")
+    gguf_file(tmp_path / "small.gguf")
+    alone = read_source(str(tmp_path / "small.gguf"))
+    code = {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", None]}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(code))
+    (tmp_path / "evil.py").write_text("raise SystemExit('the code ran')")
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(tmp_path / "other")}))
+    assert read_source(str(tmp_path / "small.gguf")).files == alone.files
+    assert not asked
+
+
+def test_a_tokenizers_other_files_are_bounded(tmp_path):
+    write(small_folder(), tmp_path / "big")
+    settings = json.loads((tmp_path / "big/tokenizer_config.json").read_text())
+    settings.pop("eos_token", None)
+    (tmp_path / "big/tokenizer_config.json").write_text(json.dumps(settings))
+    with (tmp_path / "big/special_tokens_map.json").open("wb") as file:
+        file.truncate(3 << 30)
+    with pytest.raises(StoreError, match=r"special_tokens_map\.json has 3,221,225,472 bytes"):
+        read_source(str(tmp_path / "big"))
