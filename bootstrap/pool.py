@@ -215,7 +215,9 @@ class Pool(ABC):
             self.asked = 0
         found = self._one(list({r.policy for r in rollouts}) or [""])
         if rollouts and by is None and self.holding is not None and found != self.holding:
-            raise FingerprintMismatch(f"{self.role}s answered with weights {found[:16]}, they took {self.holding[:16]}")
+            raise FingerprintMismatch(
+                f"{self.role}s answered with weights {found[:16]}, the plan names {self.holding[:16]}"
+            )
         return _in_order([request.id for request in requests], {r.id: r for r in rollouts}, what="rollouts")
 
     def recompute_logprobs(self, examples: Sequence[Example], *, temperature: float) -> list[TokenScores]:

@@ -162,7 +162,7 @@ def test_both_workers_tell_what_they_do(exported: list[Sample]) -> None:
     busy = _by(exported, "ray_bootstrap_worker_busy_seconds_total", "worker")
     assert set(busy) == {"0", "1"} and all(seconds > 0 for seconds in busy.values())
     methods = _by(exported, "ray_bootstrap_worker_busy_seconds_total", "method")
-    assert {"generate", "gradient", "apply"} <= set(methods)
+    assert {"generate", "step"} <= set(methods)
 
 
 def test_one_stage_is_at_work(exported: list[Sample]) -> None:
