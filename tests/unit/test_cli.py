@@ -458,8 +458,9 @@ def test_auto_workers_fill_the_cluster_that_is_joined(recipe_path: Path, monkeyp
     rooms = {"head:6379": 40, "local": None}
     asked = list[tuple[float, float]]()
 
-    def room(*, address: str | None, cpus_per_worker: float, gpus_per_worker: float) -> int | None:
+    def room(*, address: str | None, cpus_per_worker: float, gpus_per_worker: float, beside: dict[str, float]) -> Any:
         asked.append((cpus_per_worker, gpus_per_worker))
+        assert beside == {}, "nothing answers but the workers"
         return rooms[str(address)]
 
     monkeypatch.setattr(connection, "available_workers", room)
@@ -473,11 +474,12 @@ def test_auto_workers_fill_the_cluster_that_is_joined(recipe_path: Path, monkeyp
     assert asked == [(1, 0.5), (1, 0.5)]
 
 
-def test_the_environment_names_ray_job_and_source(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_names_ray_job_source_and_samplers(recipe_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = {"metadata": {"job_submission_id": "addition-a1"}}
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(job))
     monkeypatch.setenv("BOOTSTRAP_GIT_COMMIT", "c" * 40)
-    found = environment()
+    found = environment(load_recipe(recipe_path, ["resources.samplers={processes: 2}"]))
+    assert found["samplers"] == "2 with transformers"
     assert found["ray_submission_id"] == "addition-a1"
     assert found["git_commit"] == "c" * 40
     assert len(found["source_sha256"]) == 64
