@@ -458,7 +458,9 @@ def test_auto_workers_fill_the_cluster_that_is_joined(recipe_path: Path, monkeyp
     rooms = {"head:6379": 40, "local": None}
     asked = list[tuple[float, float]]()
 
-    def room(*, address: str | None, cpus_per_worker: float, gpus_per_worker: float, beside: dict[str, float]) -> Any:
+    def room(
+        *, address: str | None, cpus_per_worker: float, gpus_per_worker: float, beside: dict[str, float]
+    ) -> int | None:
         asked.append((cpus_per_worker, gpus_per_worker))
         assert beside == {}, "nothing answers but the workers"
         return rooms[str(address)]
