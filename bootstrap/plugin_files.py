@@ -41,20 +41,25 @@ def targets_of(uses: str, *, group: str | None = None) -> list[str]:
 
 
 def files_of(uses: str, *, group: str | None = None) -> list[Path]:
-    """Return the files of the modules that `targets_of` names, without importing anything; empty where none is."""
-    found = dict.fromkeys(_file_of(target.partition(":")[0]) for target in targets_of(uses, group=group))
-    return [path for path in found if path is not None]
+    """Return the files of the modules that `targets_of` names, and of the packages above them, which run first.
+
+    Imports nothing. Empty where no module is found.
+    """
+    named = [target.partition(":")[0] for target in targets_of(uses, group=group)]
+    return list(dict.fromkeys(path for module in named for path in _files_of(module)))
 
 
-def _file_of(module: str) -> Path | None:
-    parts, found, places = module.split("."), None, [*sys.path, str(Path.cwd())]
+def _files_of(module: str) -> list[Path]:
+    parts, places, files = module.split("."), [*sys.path, str(Path.cwd())], list[Path]()
     for length in range(1, len(parts) + 1):
         # Of each package in turn, since `importlib.util.find_spec` imports the packages above a module.
         found = importlib.machinery.PathFinder.find_spec(".".join(parts[:length]), places)
         if found is None:
-            return None
+            return []
         places = list(found.submodule_search_locations or ())
-    return Path(found.origin) if found is not None and found.origin and found.has_location else None
+        if found.origin and found.has_location:
+            files.append(Path(found.origin))
+    return files
 
 
 @contextmanager
@@ -82,8 +87,13 @@ def are_neighbours(module: str, other: str) -> bool:
 
 
 def loaded_beside(module: str, *, before: Collection[str]) -> list[Path]:
-    """Return the files of a module's neighbours, its own left out, that have been imported since `before`, sorted."""
-    new = sorted(set(sys.modules).difference(before, [module]))
+    """Return the files of a module's neighbours that have been imported since `before`, sorted.
+
+    Its own is left out, and those of the packages above it, which `files_of` tells.
+    """
+    parts = module.split(".")
+    own = {".".join(parts[:length]) for length in range(1, len(parts) + 1)}
+    new = sorted(set(sys.modules).difference(before, own))
     beside = {top for top in {name.partition(".")[0] for name in new} if are_neighbours(module, top)}
     files = [getattr(sys.modules.get(name), "__file__", None) for name in new if name.partition(".")[0] in beside]
     return sorted({Path(file) for file in files if file})

@@ -207,10 +207,11 @@ def run_recipe(
     folder = LineageStore(store.absolute() / plan.lineage)
     console = render.console()
     tracking = recipe.tracking
+    foreign = unheeded(folder, tracking.uri) if is_remembered(path) else None
     if is_remembered(path):
         # It has no tracking settings, so this user's last ones apply.
-        if told := unheeded(folder, tracking.uri):
-            render.warn(told)
+        if foreign is not None:
+            render.warn(foreign)
         tracking = as_last_run(folder, tracking)
     tracking_uri = resolve_tracking_uri(tracking.uri, store.absolute())
     with lineage_lock(folder.root):
@@ -226,7 +227,9 @@ def run_recipe(
             render.say(f"warning: {warning}")
         for note in plan.notes:
             render.say(f"note: {note}")
-        remember(folder, tracking, tracking_uri=tracking_uri)
+        # Others of the store keep the address that it names, which nobody has replaced by another.
+        if foreign is None:
+            remember(folder, tracking, tracking_uri=tracking_uri)
         remember_recipe(folder, recipe, folder=recipe_folder(path))
         sync = sync_command(folder.root, experiment=tracking.experiment, sample_rollouts=tracking.sample_rollouts)
         if told := standing(plan, committed_before, folder, recipe=recipe, path=path, has_output=has_output):

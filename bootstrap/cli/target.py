@@ -15,7 +15,9 @@ import re
 import shlex
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
 
 from bootstrap.canonical import canonical_json, sha256
 from bootstrap.cli.command import command
@@ -34,6 +36,8 @@ from bootstrap.store.user_folder import is_own_file, own_folder
 
 FILE_NAME = "tracking.json"
 VARIABLE = "MLFLOW_TRACKING_URI"
+MOST_SAMPLES = 100_000
+"""Readable rollouts of a generation that a file may ask for; a person may ask for more."""
 _OWN = "sqlite:///mlflow.db"
 """The store's own database, relative to the store."""
 _SECRETS = ("password", "passwd", "pwd", "token", "secret", "user")
@@ -49,7 +53,7 @@ class Target(Record):
     """
     experiment: str | None = None
     """None names it after the lineage."""
-    sample_rollouts: int = Tracking().sample_rollouts
+    sample_rollouts: Annotated[int, Field(ge=0, le=MOST_SAMPLES)] = Tracking().sample_rollouts
 
 
 class Chosen(NamedTuple):
@@ -72,7 +76,7 @@ def remember(store: LineageStore, settings: Tracking, *, tracking_uri: str) -> N
     target = Target(
         uri=None if uri == _OWN else uri,
         experiment=settings.experiment,
-        sample_rollouts=settings.sample_rollouts,
+        sample_rollouts=min(settings.sample_rollouts, MOST_SAMPLES),
     )
     data = canonical_json(target.model_dump(mode="json"))
     write_changed(store, FILE_NAME, data)
@@ -83,7 +87,8 @@ def agree(store: LineageStore, found: Chosen) -> None:
     """Remember for this user what was chosen, if the store names that address too. Raises StoreError."""
     theirs = recall(store)
     if theirs is not None and theirs.uri is not None and _is_at(theirs, found.uri, store):
-        target = Target(**found._replace(uri=without_credentials(found.uri))._asdict())
+        most = min(found.sample_rollouts, MOST_SAMPLES)
+        target = Target(uri=without_credentials(found.uri), experiment=found.experiment, sample_rollouts=most)
         _remember_here(store, canonical_json(target.model_dump(mode="json")))
 
 

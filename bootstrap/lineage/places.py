@@ -25,6 +25,7 @@ from urllib.parse import quote, unquote, urlsplit
 from bootstrap.errors import TrackingError
 from bootstrap.lineage import tracking
 from bootstrap.lineage.outbox import rename_outboxes
+from bootstrap.lineage.text import one_line
 from bootstrap.reading import parsed
 
 WAIT_SECONDS = 30.0
@@ -45,6 +46,10 @@ _COLUMNS = (
     ("trace_tags", "value"),
 )
 """Columns that hold places. A recipe's params are left out: they say what its author wrote."""
+_BESIDE = ("-journal", "-wal", "-shm")
+"""Endings of the files that SQLite keeps beside a database."""
+_OWN_TRIGGER = ("trigger", "prevent_secrets_aad_mutation", "secrets")
+"""Of MLflow's tables, on one that holds no places."""
 _OWN = """
     select experiments.experiment_id, experiments.name, experiments.artifact_location from experiments
     join experiment_tags on experiment_tags.experiment_id = experiments.experiment_id
@@ -56,23 +61,19 @@ def follow(tracking_uri: str) -> None:
     """Let the places in a SQLite database, and the outboxes of the lineages beside it, follow its folder.
 
     Does nothing for other addresses, for a database without this program's experiments, where nothing has moved, and
-    where the files did not come along. Raises TrackingError if the database is a link or no file, or cannot be changed
-    within `WAIT_SECONDS`, StoreError if an outbox cannot be renamed.
+    where the files did not come along. Raises TrackingError as `check_files` and `check_schema`, and if the database
+    cannot be changed within `WAIT_SECONDS`; StoreError if an outbox cannot be renamed.
     """
     path = tracking.database_path(tracking_uri)
-    if path is not None and path.is_symlink():
-        # A copy of a store has its links too: whoever follows one writes where nobody has named a database.
-        raise TrackingError(
-            f"{path} is a link to {os.path.realpath(path)}, and a database is not opened through one; name that "
-            "database itself, by MLFLOW_TRACKING_URI for example"
-        )
-    if path is None or not path.exists():
+    if path is None:
         return
-    if not path.is_file():
-        raise TrackingError(f"{path} is no database but a pipe, a device or a folder; remove it")
+    check_files(path)
+    if not path.exists():
+        return
     path = path.absolute()
     try:
         with closing(opened(path)) as database:
+            check_schema(database, path)
             if not _former(database, path.parent):
                 return
             # The lock on the database is the lock of this change: whoever comes second finds nothing to do.
@@ -93,6 +94,35 @@ def follow(tracking_uri: str) -> None:
             f"the store has moved, and the places in its MLflow database {path} cannot follow ({error}); end other "
             "programs that use it and check its permissions, or remove it: it is made again from the ledger"
         ) from error
+
+
+def check_files(path: Path) -> None:
+    """Raise TrackingError unless a database and what SQLite keeps beside it are regular files, or absent.
+
+    SQLite reads a journal before anything else, and waits for ever for one that is a pipe.
+    """
+    if path.is_symlink():
+        # A copy of a store has its links too: whoever follows one writes where nobody has named a database.
+        raise TrackingError(
+            f"{path} is a link to {os.path.realpath(path)}, and a database is not opened through one; name that "
+            "database itself, by MLFLOW_TRACKING_URI for example"
+        )
+    for one in (path, *(path.with_name(f"{path.name}{ending}") for ending in _BESIDE)):
+        if os.path.lexists(one) and (one.is_symlink() or not one.is_file()):
+            raise TrackingError(f"{one} is no regular file but a link, a pipe, a device or a folder; remove it")
+
+
+def check_schema(database: sqlite3.Connection, path: Path) -> None:
+    """Raise TrackingError for views and triggers in a database that are not MLflow's own.
+
+    They are programs: a change of one row may set off changes without end.
+    """
+    for kind, name, table in database.execute("select type, name, tbl_name from sqlite_master"):
+        if kind in ("view", "trigger") and (kind, name, table) != _OWN_TRIGGER:
+            raise TrackingError(
+                f"{path} has a {kind} that MLflow does not make ({one_line(str(name))}); remove the database if "
+                "somebody sent it to you: it is made again from the ledger"
+            )
 
 
 def check_inside(place: str, tracking_uri: str, *, store: Path, what: str) -> None:

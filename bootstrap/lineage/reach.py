@@ -101,11 +101,15 @@ def _fault(said: bytes) -> str:
 
 def _check_database(tracking_uri: str) -> None:
     path = tracking.database_path(tracking_uri)
-    if path is None or not path.is_file():
+    if path is None:
+        return
+    places.check_files(path)
+    if not path.exists():
         return
     seconds = call_seconds()
     try:
         with closing(places.opened(path, seconds=seconds)) as database:
+            places.check_schema(database, path)
             database.execute("begin immediate")
             database.execute("rollback")
     except sqlite3.OperationalError as error:

@@ -57,8 +57,8 @@ LIBRARY_FAULTS = (
     TypeError,
     ValueError,
 )
-"""Errors of transformers, torch and safetensors for broken files. They check few values, so most fail at their first
-use: 0 heads divide, an unknown activation is looked up, torch asserts the padding's place."""
+"""Errors of transformers, torch and safetensors for broken files; they check few values, so most fail at first use:
+0 heads divide, an unknown activation is looked up, torch asserts the padding's place and lacks types' products."""
 _BRIEF = 300
 """Most characters quoted of a library's error."""
 _BUFFERS = 1 << 30

@@ -61,6 +61,7 @@ def _rank(
     try:
         ranks = join(store, rank=rank, size=size, shard=shard, device=torch.device("cpu"), seconds=SECONDS)
         pipe.send(work(ranks, *arguments))
+    # Whatever a rank raises is the test's to judge, in the process that started it.
     except Exception as error:
         error.add_note(traceback.format_exc())
         pipe.send(error)

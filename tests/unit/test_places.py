@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from bootstrap.canonical import sha256
 from bootstrap.errors import TrackingError
 from bootstrap.lineage import places, tracking
+from bootstrap.lineage.reach import check_reachable
 
 TABLES = """
     create table experiments (experiment_id integer, name text, artifact_location text);
@@ -215,5 +217,36 @@ def test_the_database_of_the_original_behind_a_copys_link_stays_as_it_is(tmp_pat
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
 def test_what_is_no_database_is_refused_and_not_waited_for(tmp_path: Path, make) -> None:
     make(tmp_path / "mlflow.db")
-    with pytest.raises(TrackingError, match="is no database"):
+    with pytest.raises(TrackingError, match="is no regular file"):
         places.follow(tracking.database_uri(tmp_path / "mlflow.db"))
+
+
+@pytest.mark.parametrize("ending", ["", "-journal", "-wal", "-shm"])
+@pytest.mark.parametrize("opening", [places.follow, check_reachable])
+def test_a_pipe_in_the_place_of_a_file_of_the_database_s_is_not_waited_for(
+    tmp_path: Path, ending: str, opening: Callable[[str], None]
+) -> None:
+    make(tmp_path)
+    pipe = tmp_path / f"mlflow.db{ending}"
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    with pytest.raises(TrackingError, match=rf"mlflow.db{ending} is no regular file"):
+        opening(tracking.database_uri(tmp_path / "mlflow.db"))
+
+
+@pytest.mark.parametrize("opening", [places.follow, check_reachable])
+@pytest.mark.parametrize(
+    "program",
+    [
+        "create view v as select 1",
+        "create trigger prevent_secrets_aad_mutation after update on runs begin select 1; end",
+    ],
+)
+def test_a_database_with_programs_that_are_not_mlflow_s_is_refused(
+    tmp_path: Path, program: str, opening: Callable[[str], None]
+) -> None:
+    make(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute(program)
+    with pytest.raises(TrackingError, match=r"that MLflow does not make \(\w+\)"):
+        opening(tracking.database_uri(tmp_path / "mlflow.db"))

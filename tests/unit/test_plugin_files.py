@@ -54,6 +54,16 @@ def test_the_neighbours_that_a_plug_in_loads_are_told_with_file_and_hash(
     assert capsys.readouterr().err == "", "they are loaded once"
 
 
+def test_the_packages_above_a_plug_in_are_told_before_they_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "told_pack" / "inner.py").write_text("def verify(text): return 1\n")
+    trust(["told_pack.inner:verify"])
+    told = capsys.readouterr().err
+    assert line(here / "told_pack" / "__init__.py") in told and line(here / "told_pack" / "inner.py") in told
+    assert not any(name.startswith("told_") for name in sys.modules)
+    assert KIND.find("told_pack.inner:verify")("") == 1
+    assert capsys.readouterr().err == "", "nothing else is loaded"
+
+
 def test_those_of_a_plug_in_that_fails_are_told_too(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "told_plugin.py").write_text("import told_helper\nimport told_nowhere\n")
     trust(["told_plugin:verify"])

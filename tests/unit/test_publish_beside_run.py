@@ -183,3 +183,32 @@ def test_a_final_comparison_is_published_although_it_is_made_after_the_last_comm
     assert main(["run", str(tmp_path / "recipe.yaml"), "--store", str(tmp_path), "--local", "--workers", "1"]) == 0
     assert published == [False, True]
     assert waited == [seconds]
+
+
+def test_a_run_that_does_not_heed_the_store_s_address_leaves_it_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def grown(recipe: Recipe, *, store: LineageStore, publish: Callable[[], None], **_: Any) -> None:
+        lineage_factory.grow(store, outcome=GenerationOutcome.BASE)
+
+    class Silent(Publisher):
+        def __call__(self) -> None:
+            pass
+
+        def finish(self) -> bool:
+            return True
+
+    recipe = {key: value for key, value in lineage_factory.RECIPE.items() if key != "tracking"}
+    (tmp_path / "mine.yaml").write_text(json.dumps(recipe))
+    roles = SimpleNamespace(learners=SimpleNamespace(telemetry=Telemetry()), release=lambda: None)
+    monkeypatch.setattr("bootstrap.cli.run.make_roles", lambda *_, **__: nullcontext(roles))
+    monkeypatch.setattr("bootstrap.cli.run.Publisher", Silent)
+    monkeypatch.setattr("bootstrap.loop.run", grown)
+    store, words = tmp_path / "runs", ["--store", str(tmp_path / "runs"), "--local", "--workers", "1"]
+    assert main(["run", str(tmp_path / "mine.yaml"), *words]) == 0
+    shared = store / "addition" / "tracking.json"
+    assert json.loads(shared.read_bytes())["uri"] is None
+    shared.write_text(json.dumps({"uri": "http://shared:5000"}))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "colleague"))
+    main(["run", str(store / "addition" / "recipe.json"), *words])
+    assert json.loads(shared.read_bytes()) == {"uri": "http://shared:5000"}

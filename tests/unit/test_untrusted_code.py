@@ -165,7 +165,7 @@ def test_a_package_is_not_imported_to_look_for_its_module(trap: Path) -> None:
     package.mkdir()
     (package / "__init__.py").write_text(trap.with_name("trap.py").read_text())
     (package / "inner.py").touch()
-    assert files_of("pack.inner:verify") == [package / "inner.py"]
+    assert files_of("pack.inner:verify") == [package / "__init__.py", package / "inner.py"]
     assert files_of("pack.other:verify") == []
     assert not trap.exists()
 
