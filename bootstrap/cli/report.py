@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from bootstrap.cli import render
 from bootstrap.cli.report_curves import Reported, goals, read_reported
 from bootstrap.cli.report_tables import markdown, print_report
-from bootstrap.cli.sync import DEFAULT_PORT, newest_receipt
-from bootstrap.cli.target import chosen, unheeded, without_credentials
+from bootstrap.cli.sync import DEFAULT_PORT, newest_receipt, sync_later
+from bootstrap.cli.target import chosen, unchosen, without_credentials
 from bootstrap.errors import TrackingError
 from bootstrap.lineage import tracking
 from bootstrap.lineage.curves import Curve, ungated
@@ -142,8 +142,8 @@ def _file_name(names: Sequence[str]) -> str:
 
 def _publish(reported: Sequence[Reported], figure: "Figure", numbers: str, *, store: Path, quiet: bool) -> None:
     """Show the picture in MLflow beside the lineages; a TrackingError becomes a warning."""
-    if told := unheeded(reported[0].store):
-        render.warn(told)
+    for line in unchosen(reported[0].store):
+        render.warn(line)
     uri = chosen(reported[0].store).uri
     try:
         check_reachable(uri)
@@ -154,7 +154,7 @@ def _publish(reported: Sequence[Reported], figure: "Figure", numbers: str, *, st
             asked = chosen(one.store).experiment
             receipt = newest_receipt(one.store, one.entries, tracking_uri=uri, experiment=asked)
             if receipt is None:
-                render.warn(f"{one.curve.lineage} is not in MLflow yet; `bootstrap lineage --sync` publishes it")
+                render.warn(f"not in MLflow yet; publish it with: {sync_later(one.store, tracking_uri=uri)}")
                 return
             experiment, run = receipt.experiment_id, receipt.lineage_run_id
             comparison.show_in_lineage(run, figure, numbers, tracking_uri=uri, store=store)

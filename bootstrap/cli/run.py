@@ -20,7 +20,7 @@ from bootstrap.cli.signals import end_as_on_ctrl_c
 from bootstrap.cli.standing import TellingTheEnd, standing, why_ended
 from bootstrap.cli.stores import committed
 from bootstrap.cli.sync import sync_later, where_to_look
-from bootstrap.cli.target import as_last_run, remember, unheeded
+from bootstrap.cli.target import as_last_run, remember, unchosen, unheeded
 from bootstrap.cli.watch import Watch
 from bootstrap.cli.workers import make_roles
 from bootstrap.config.base import named
@@ -210,8 +210,8 @@ def run_recipe(
     foreign = unheeded(folder, tracking.uri) if is_remembered(path) else None
     if is_remembered(path):
         # It has no tracking settings, so this user's last ones apply.
-        if foreign is not None:
-            render.warn(foreign)
+        for line in unchosen(folder, tracking.uri):
+            render.warn(line)
         tracking = as_last_run(folder, tracking)
     tracking_uri = resolve_tracking_uri(tracking.uri, store.absolute())
     with lineage_lock(folder.root):
@@ -238,7 +238,7 @@ def run_recipe(
         outbox = Outbox(folder.root, tracking_uri=tracking_uri, experiment=experiment)
 
         def warn(reason: str) -> None:
-            display.say(f"warning: {reason}; publish later with: {sync_later(folder)}")
+            display.say(f"warning: {reason}; publish later with: {sync_later(folder, tracking_uri=tracking_uri)}")
             watch.telemetry.failed(TrackingError(reason))
 
         def warn_beside(reason: str) -> None:

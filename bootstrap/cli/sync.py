@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from bootstrap.cli.command import command
 from bootstrap.cli.render import warn
-from bootstrap.cli.target import agree, chosen, unheeded, without_credentials
+from bootstrap.cli.target import Target, agree, chosen, sync_to, unagreed, unchosen, without_credentials
+from bootstrap.errors import RecipeError
 from bootstrap.lineage import places, tracking
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.reach import check_reachable
@@ -28,10 +29,14 @@ def sync_lineage(
 
     `is_growing`: more come soon, so the lineage page is drawn only if it is due (`lineage/whole_page.py`).
     None takes what is chosen without it (`target.py`). Raises TrackingError when MLflow cannot be reached, RecipeError
-    for an address without a store, StoreError.
+    for an address without a store, and where the store names one and nobody here does; StoreError.
     """
-    if told := unheeded(store, tracking_uri):
-        warn(told)
+    lines = unchosen(store, tracking_uri)
+    if unagreed(store, tracking_uri):
+        own = sync_to(store, Target(uri=chosen(store).uri))
+        raise RecipeError(f"nothing is published. {lines[0]}; or, to publish to this one: {own}")
+    for line in lines:
+        warn(line)
     found = chosen(store, tracking_uri)
     uri, experiment = found.uri, experiment or found.experiment
     # A server that is down is reported at once, before MLflow takes its seconds to load.
@@ -84,6 +89,7 @@ def newest_receipt(
     return Outbox(store.root, tracking_uri=tracking_uri, experiment=name).published(entries).newest()
 
 
-def sync_later(store: LineageStore) -> str:
-    """Return the command that publishes the rest of a lineage to the place of this user's last run."""
-    return command("lineage", "--sync", "--store", store.root.parent, "--lineage", store.root.name)
+def sync_later(store: LineageStore, *, tracking_uri: str) -> str:
+    """Return the command that publishes the rest of a lineage to this address, which it names where others go first."""
+    other = () if tracking_uri == chosen(store).uri else ("--tracking-uri", without_credentials(tracking_uri))
+    return command("lineage", "--sync", "--store", store.root.parent, "--lineage", store.root.name, *other)

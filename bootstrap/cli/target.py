@@ -5,9 +5,9 @@
     <state>/tracking/<SHA-256 of the lineage's real path>.json    the last run's settings, for this user alone
     <lineage>/tracking.json                                       the same, for whoever has the store
 
-The store may be somebody else's, so its file decides no address: `unheeded` tells of one that nobody here has named.
-Its experiment and number of rollouts hold for its own address, once that is chosen. In both files an address has no
-credentials, and that of a SQLite database in the store is its name alone, so that it moves with the store.
+The store may be somebody else's, so its file decides nothing but for a database in that store: `unheeded` tells of an
+address and an experiment that nobody here has named. In both files an address has no credentials, and that of a SQLite
+database in the store is its name alone, so that it moves with the store.
 """
 
 import os
@@ -106,29 +106,74 @@ def chosen(store: LineageStore, asked: str | None = None) -> Chosen:
     mine, theirs = _recall_here(store), recall(store)
     wanted = asked or os.environ.get(VARIABLE) or (mine.uri if mine else None)
     uri = tracking.resolve_tracking_uri(wanted, store.root.parent)
-    there = [one for one in (mine, theirs) if one is not None and _is_at(one, uri, store)]
+    is_heeded = theirs is not None and _is_at(theirs, uri, store) and lies_in(uri, store.root.absolute().parent)
+    there = [mine] if mine is not None and _is_at(mine, uri, store) else [theirs] if theirs and is_heeded else []
     known = there[0] if there else mine or Target()
     return Chosen(uri=uri, experiment=known.experiment, sample_rollouts=known.sample_rollouts)
 
 
+def unchosen(store: LineageStore, asked: str | None = None) -> list[str]:
+    """Return a line about each place that is named and is not the one chosen, and how to choose it. Raises as `chosen`."""
+    return list(filter(None, (unheeded(store, asked), _outranked(store, asked))))
+
+
 def unheeded(store: LineageStore, asked: str | None = None) -> str | None:
-    """Return one line about an address that the store names and no person, and how to agree to it; None without one.
+    """Return one line about a place that the store names and no person, and how to agree to it; None without one.
 
     Raises as `chosen`.
     """
+    theirs, found, mine = recall(store), chosen(store, asked), _recall_here(store)
+    if theirs is None:
+        return None
+    if unagreed(store, asked):
+        what, instead = "address", without_credentials(found.uri)
+        how = f"set {VARIABLE}, or name it once"
+    elif (
+        _is_at(theirs, found.uri, store)
+        and theirs.experiment not in (None, found.experiment)
+        and not (mine and _is_at(mine, found.uri, store))
+    ):
+        what, instead = "experiment", tracking.experiment_name(store.root.name, found.experiment)
+        how = "name it once"
+    else:
+        return None
+    return (
+        f"{store.root.name}: the store says that its last run published to {_shown(theirs)}. What a store says decides "
+        f"no {what}, so this is about {instead}. If you know and want the other one, {how}: {sync_to(store, theirs)}"
+    )
+
+
+def _outranked(store: LineageStore, asked: str | None) -> str | None:
+    """Return one line about the place of this user's last run, where the environment names another."""
+    mine, uri = _recall_here(store), chosen(store, asked).uri
+    if asked or mine is None or _is_at(mine, uri, store):
+        return None
+    return (
+        f"{store.root.name}: your last run published to {_shown(mine)}. {VARIABLE} goes first, so this is about "
+        f"{without_credentials(uri)}. For the other one: {sync_to(store, mine)}"
+    )
+
+
+def unagreed(store: LineageStore, asked: str | None = None) -> bool:
+    """Whether the store names an address, nobody here one, and theirs is not the one chosen. Raises as `chosen`."""
     theirs = recall(store)
     if asked or os.environ.get(VARIABLE) or theirs is None or theirs.uri is None:
-        return None
-    uri = chosen(store).uri
-    if _is_at(theirs, uri, store):
-        return None
-    named = one_line(tracking.public(theirs.uri))
+        return False
+    return not _is_at(theirs, chosen(store).uri, store)
+
+
+def sync_to(store: LineageStore, target: Target) -> str:
+    """Return the command that publishes a lineage there."""
+    uri = one_line(tracking.public(target.uri or own_database(store.root.absolute().parent)))
     sync = command("lineage", "--sync", "--store", store.root.parent, "--lineage", store.root.name)
-    return (
-        f"{store.root.name}: the store says that its last run published to {named}. What a store says decides no "
-        f"address, so this is about {without_credentials(uri)}. If you know and want the other one, set {VARIABLE}, or "
-        f"name it once: {sync} --tracking-uri {shlex.quote(named)}"
-    )
+    named = f" --experiment {shlex.quote(one_line(target.experiment))}" if target.experiment else ""
+    return f"{sync}{named} --tracking-uri {shlex.quote(uri)}"
+
+
+def _shown(target: Target) -> str:
+    """Return a place as a line says it."""
+    uri = one_line(tracking.public(target.uri or "the database in the store"))
+    return f"{uri}, experiment {one_line(target.experiment)}" if target.experiment else uri
 
 
 def as_last_run(store: LineageStore, settings: Tracking) -> Tracking:

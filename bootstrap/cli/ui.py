@@ -13,7 +13,7 @@ from bootstrap.cli.render import say, warn
 from bootstrap.cli.signals import end_as_on_ctrl_c
 from bootstrap.cli.stores import lineages, no_lineage
 from bootstrap.cli.sync import lineage_page, sync_later
-from bootstrap.cli.target import chosen, own_database, unheeded, without_credentials
+from bootstrap.cli.target import chosen, own_database, unchosen, without_credentials
 from bootstrap.errors import TrackingError
 from bootstrap.lineage import tracking
 from bootstrap.lineage.outbox import Outbox
@@ -32,8 +32,8 @@ def serve_until_stopped(store: Path, *, port: int, tracking_uri: str | None = No
     if not names:
         raise no_lineage(store)
     found = [LineageStore(store.absolute() / name) for name in names]
-    for told in filter(None, (unheeded(lineage, tracking_uri) for lineage in found)):
-        warn(told)
+    for line in (line for lineage in found for line in unchosen(lineage, tracking_uri)):
+        warn(line)
     targets = {lineage: chosen(lineage, tracking_uri).uri for lineage in found}
     databases = {lineage: uri for lineage, uri in targets.items() if not tracking.is_remote(uri)}
     # A taken port is told before anything else is done.
@@ -47,7 +47,7 @@ def serve_until_stopped(store: Path, *, port: int, tracking_uri: str | None = No
             for lineage, uri in targets.items():
                 if lineage not in databases:
                     base = without_credentials(uri)
-                    _tell(lineage, _page(lineage, uri, base=base) or _not_yet(lineage, base))
+                    _tell(lineage, _page(lineage, uri, base=base) or _not_yet(lineage, base, uri))
             if databases:
                 _serve_mlflow(databases, pages, store.absolute(), port=port)
             else:
@@ -71,7 +71,7 @@ def _serve_mlflow(databases: Mapping[LineageStore, str], pages: Mapping[str, Pag
         for lineage, uri in databases.items():
             if uri == served:
                 pages[lineage.root.name].mlflow = server.url
-                _tell(lineage, _page(lineage, uri, base=server.url) or _not_yet(lineage, "there"))
+                _tell(lineage, _page(lineage, uri, base=server.url) or _not_yet(lineage, "there", uri))
             else:
                 other = command("ui", "--store", store, "--tracking-uri", without_credentials(uri))
                 _tell(lineage, f"in another database: {other}")
@@ -97,5 +97,5 @@ def _page(lineage: LineageStore, uri: str, *, base: str) -> str | None:
     return lineage_page(lineage, base=base, tracking_uri=uri, experiment=experiment)
 
 
-def _not_yet(lineage: LineageStore, where: str) -> str:
-    return f"not published {where} yet: {sync_later(lineage)}"
+def _not_yet(lineage: LineageStore, where: str, uri: str) -> str:
+    return f"not published {where} yet: {sync_later(lineage, tracking_uri=uri)}"

@@ -69,7 +69,7 @@ def another(stack: Stack) -> Iterator[dict[str, native.Running]]:
 def test_a_backup_restored_on_another_host_by_the_commands_of_the_readme_is_the_same_lineage(
     grown: Grown, stack: Stack, tmp_path: Path
 ) -> None:
-    stack.run("lineage", "--sync")
+    stack.sync()
     for line in readme.commands("Backup"):
         readme.run(line, stack.services, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bucket.tar", "mlflow.dump", "store.tar"]
@@ -90,7 +90,7 @@ def test_a_backup_restored_on_another_host_by_the_commands_of_the_readme_is_the_
 def test_an_upgrade_by_the_commands_of_the_readme_leaves_a_database_of_this_version_as_it_is(
     grown: Grown, stack: Stack
 ) -> None:
-    stack.run("lineage", "--sync")
+    stack.sync()
     before = runs(stack.mlflow)
     (line,) = readme.commands("Upgrade", containing="mlflow db upgrade")
     *_, command = shlex.split(line)
@@ -101,7 +101,7 @@ def test_an_upgrade_by_the_commands_of_the_readme_leaves_a_database_of_this_vers
 def test_a_copy_of_the_store_is_a_whole_lineage_and_fills_an_empty_mlflow(
     grown: Grown, stack: Stack, tmp_path: Path
 ) -> None:
-    stack.run("lineage", "--sync")
+    stack.sync()
     copied = tmp_path / "store"
     shutil.copytree(stack.store, copied)
     stack.run("verify", store=copied)

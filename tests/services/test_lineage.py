@@ -48,10 +48,10 @@ def test_the_job_grows_its_lineage_while_mlflow_and_postgres_are_away(grown: Gro
 
 
 def test_what_mlflow_missed_is_published_and_then_there_is_nothing_left_to_do(grown: Grown, stack: Stack) -> None:
-    stack.run("lineage", "--sync")
+    stack.sync()
     first = grown.receipts(stack)
     assert sorted(first) == [0, 1, 2, 3]
-    stack.run("lineage", "--sync")
+    stack.sync()
     assert grown.receipts(stack) == first
     client = MlflowClient(stack.mlflow)
     experiment = client.get_experiment_by_name(f"bootstrap/{LINEAGE}")
@@ -63,7 +63,7 @@ def test_what_mlflow_missed_is_published_and_then_there_is_nothing_left_to_do(gr
 
 
 def test_artifacts_are_read_through_mlflow_and_lie_in_the_bucket(grown: Grown, stack: Stack) -> None:
-    stack.run("lineage", "--sync")
+    stack.sync()
     client, stored = MlflowClient(stack.mlflow), objects(stack)
     found = grown.receipts(stack)
     experiment = found[0].experiment_id

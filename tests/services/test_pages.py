@@ -35,7 +35,7 @@ def settled(grown: Grown) -> float:
 @pytest.fixture(scope="module")
 def published(grown: Grown, stack: Stack) -> dict[int, Receipt]:
     """Publish what MLflow has missed; returns what it calls the generations."""
-    stack.run("lineage", "--sync")
+    stack.sync()
     return grown.receipts(stack)
 
 

@@ -64,6 +64,10 @@ class Stack:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def sync(self) -> str:
+        """Publish what MLflow lacks. The job ran elsewhere, so its address is named once more."""
+        return self.run("lineage", "--sync", "--tracking-uri", self.mlflow)
+
     def client_environment(self) -> dict[str, str]:
         """Return the variables of someone who submits: the cluster's token, and nothing of MLflow."""
         return {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.variables["RAY_AUTH_TOKEN"]}

@@ -23,6 +23,7 @@ from bootstrap.cli.target import (
     chosen,
     recall,
     remember,
+    unchosen,
     unheeded,
     without_credentials,
 )
@@ -102,12 +103,13 @@ def test_no_command_reaches_what_a_store_names(
     monkeypatch.setattr(ui, "serve", stopped)
     handler = signal.getsignal(signal.SIGTERM)
     words = (["lineage", "--sync"], ["report", "addition", "--publish"], ["ui", "--port", "0"])
+    ended = list[int]()
     for command, named in zip(words, (f"sqlite:///{tmp_path}/elsewhere.db", THEIRS, THEIRS), strict=True):
         says(store, named)
-        main([*command, "--store", str(store.root.parent)])
+        ended.append(main([*command, "--store", str(store.root.parent)]))
         assert capsys.readouterr().err.count(f"published to {named}.") == 1, command
     signal.signal(signal.SIGTERM, handler)
-    assert reached == [own(store)] * 3
+    assert ended[0] == 2 and reached == [own(store)] * 2
     assert not (tmp_path / "elsewhere.db").exists()
 
 
@@ -118,13 +120,39 @@ def test_an_address_that_the_store_names_too_is_agreed_to_once(
     agree(store, chosen(store, "http://other"))
     assert chosen(store).uri == own(store)
     found = chosen(store, "http://me:secret@theirs.example:5000")
-    assert found == Chosen("http://me:secret@theirs.example:5000", "production", 9)
-    agree(store, found)
-    assert chosen(store) == Chosen(THEIRS, "production", 9) and unheeded(store) is None
+    assert found.uri == "http://me:secret@theirs.example:5000"
+    agree(store, found._replace(experiment="production", sample_rollouts=9))
+    assert chosen(store) == Chosen(THEIRS, "production", 9) and unchosen(store) == []
     # Another address that the store names later is another question.
     says(store, "http://later")
     told = unheeded(store)
     assert chosen(store).uri == THEIRS and told is not None and f"this is about {THEIRS}" in told
+
+
+def test_on_a_server_of_mine_a_store_decides_no_experiment(
+    store: LineageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says(store, THEIRS, experiment="production", sample_rollouts=9)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", THEIRS)
+    assert chosen(store) == Chosen(THEIRS, None, Tracking().sample_rollouts)
+    [line] = unchosen(store)
+    assert "this is about bootstrap/addition" in line
+    assert [*shlex.split(line)][-4:] == ["--experiment", "production", "--tracking-uri", THEIRS]
+    says(store, "sqlite:///other.db", experiment="production", sample_rollouts=9)
+    inside = tracking.database_uri(store.root.parent / "other.db")
+    assert chosen(store, inside) == Chosen(inside, "production", 9)
+
+
+def test_the_environment_goes_before_the_last_run_and_says_so(
+    store: LineageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember(store, Tracking(experiment="mine"), tracking_uri="http://mine:5000")
+    assert unchosen(store) == [] and "--tracking-uri" not in sync.sync_later(store, tracking_uri="http://mine:5000")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment")
+    [line] = unchosen(store)
+    assert "published to http://mine:5000, experiment mine. MLFLOW_TRACKING_URI goes first" in line
+    assert shlex.split(line)[-1] == "http://mine:5000" and unchosen(store, "http://flag") == []
+    assert sync.sync_later(store, tracking_uri="http://mine:5000").endswith("--tracking-uri http://mine:5000")
 
 
 def test_sync_agrees_where_it_has_published(store: LineageStore, monkeypatch: pytest.MonkeyPatch) -> None:
