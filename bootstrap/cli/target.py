@@ -113,7 +113,7 @@ def chosen(store: LineageStore, asked: str | None = None) -> Chosen:
 
 
 def unchosen(store: LineageStore, asked: str | None = None) -> list[str]:
-    """Return a line about each place that is named and is not the one chosen, and how to choose it. Raises as `chosen`."""
+    """Return a line about each place that is named and not chosen, and how to choose it. Raises as `chosen`."""
     return list(filter(None, (unheeded(store, asked), _outranked(store, asked))))
 
 
