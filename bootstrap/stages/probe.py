@@ -39,6 +39,8 @@ from bootstrap.store.artifacts import Artifact
 
 CASES = 8
 """Prompts of each part of a task, each with its right and wrong answers."""
+JUMP_CASES = 64
+"""Prompts of each part whose answers are to explain a jump: of few answers an interval reaches far without an error."""
 HOSTILE_CASES = 3
 """Of them, those with hostile answers too: a hostile text is a right answer by chance to one of them, not to all."""
 SUITE = 64
@@ -167,7 +169,8 @@ def explains_jump(context: Context, jump: float, number: int, *, meter: Meter) -
     seed, erred, asked = derive_seed(context.recipe.seed, "accuracy jump", number), 0, 0
     with meter.clock("score"):
         for part, one in _parts(verifier, context.task):
-            trials = [trial for trial in _trials(_cases(context.task, part, seed=seed)) if trial.kind == kind]
+            cases = _cases(context.task, part, seed=seed, count=JUMP_CASES)
+            trials = [trial for trial in _trials(cases) if trial.kind == kind]
             erred += sum(judgement.status is error for judgement in _judged(one, trials))
             asked += len(trials)
     _note_flops(context, meter)
@@ -193,11 +196,11 @@ def tolerated(settings: VerifierSettings) -> float:
     return 0.0 if settings.judges_alone and not any(tolerated(part) for _, part in settings.parts()) else TOLERATED
 
 
-def _cases(task: Task, part: str, *, seed: int) -> list[Case]:
-    """Return cases of held-out prompts drawn by `seed` from one part's base levels."""
+def _cases(task: Task, part: str, *, seed: int, count: int = CASES) -> list[Case]:
+    """Return cases of `count` held-out prompts, or all there are, drawn by `seed` from one part's base levels."""
     levels = range(1, task.settings.base_level + 1)
     suites = [prompt for level in levels for prompt in task.heldout_of(part, level, SUITE)]
-    drawn = generator(seed, part).sample(suites, min(CASES, len(suites)))
+    drawn = generator(seed, part).sample(suites, min(count, len(suites)))
     return [
         Case(prompt=p.text, reference=task.reference(p), right=task.solution(p), wrong=task.wrong_answers(p))
         for p in drawn

@@ -128,31 +128,35 @@ def test_what_a_killed_run_left_is_judged_again_before_it_is_committed(
 
 
 class Erring:
-    """Passes every tenth answer, as the rest are judged: wrong."""
+    """Passes every `every`-th answer, and none for 0; the rest are judged wrong."""
 
     name, version, judges = "erring", "1", "answer"
 
-    def __init__(self) -> None:
-        self.judged = 0
+    def __init__(self, every: int) -> None:
+        self.every, self.judged = every, 0
 
     def judge(self, answers: Sequence[Answer]) -> list[Judgement]:
         self.judged += len(answers)
-        return [passed(self.name) if place % 10 == 0 else failed("wrong") for place, _ in enumerate(answers)]
+        passes = [self.every and place % self.every == 0 for place, _ in enumerate(answers)]
+        return [passed(self.name) if one else failed("wrong") for one in passes]
 
 
 @pytest.mark.parametrize(
-    ("settings", "jump", "explained"),
+    ("settings", "every", "jump", "explained"),
     [
-        (PluginVerifier(uses="erring:judge"), 0.03, True),
-        (PluginVerifier(uses="erring:judge"), 0.5, False),
-        (PluginVerifier(uses="erring:judge"), -0.5, True),
-        (ExactVerifier(), 0.03, False),
+        (PluginVerifier(uses="erring:judge"), 10, 0.03, True),
+        (PluginVerifier(uses="erring:judge"), 10, 0.5, False),
+        (PluginVerifier(uses="erring:judge"), 10, -0.5, True),
+        # It errs in none: the interval of 64 answers ends at 0.06, that of 8 at 0.32.
+        (PluginVerifier(uses="erring:judge"), 1, -0.1, False),
+        (PluginVerifier(uses="erring:judge"), 0, 0.05, False),
+        (ExactVerifier(), 10, 0.03, False),
     ],
 )
 def test_a_jump_is_explained_by_a_verifier_that_may_err_and_does_so_as_often(
-    settings: VerifierSettings, jump: float, explained: bool
+    settings: VerifierSettings, every: int, jump: float, explained: bool
 ) -> None:
-    verifier = Erring()
+    verifier = Erring(every)
     context = SimpleNamespace(
         recipe=SimpleNamespace(seed=0, eval_verifier=settings),
         eval_verifier=verifier,
