@@ -22,6 +22,8 @@ MOST_TEMPLATE = 1 << 20
 """Characters of a chat template; published ones have up to some ten thousand."""
 MOST_PADDING = 1 << 20
 """Tokens that a tokenizer may pad each text to: the context of the longest models."""
+MOST_GROWTH = 1000
+"""Times that a tokenizer's replacements may lengthen a text, all one after the other; published ones reach about 3."""
 COUNTS = (
     "num_hidden_layers",
     "num_layers",
@@ -142,6 +144,12 @@ def _check_named_tokens(part: Mapping[str, Any], file: str) -> None:
 
 def _check_tokenizer(tokenizer: Mapping[str, Any]) -> None:
     vocabulary(tokenizer)
+    for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
+        if _growth(tokenizer.get(part)) > MOST_GROWTH:
+            raise ModelFault(
+                f"the rules of {part} in {TOKENIZER} may make a text more than {MOST_GROWTH} times as long; fetch it "
+                "again, or shorten them"
+            )
     match tokenizer.get("padding"):
         case None:
             return
@@ -151,6 +159,28 @@ def _check_tokenizer(tokenizer: Mapping[str, Any]) -> None:
                 _wanted(_is_count(value) and value <= MOST_PADDING, TOKENIZER, key, value, "a length")
         case other:
             _wanted(False, TOKENIZER, "padding", other, "an object with its strategy")
+
+
+def _growth(rules: Any) -> int:
+    """Return how many times as long a text may be after rules of a tokenizer.json; what they hold is its own bound."""
+    growth, inside = 1, [rules]
+    while inside:
+        match inside.pop():
+            case {"type": "Replace", "content": str(text)}:
+                # Of each character at most.
+                growth *= max(1, len(text))
+            case {"type": "Prepend", "prepend": str(text)}:
+                growth *= len(text) + 1
+            case {"type": "TemplateProcessing", "single": list(pieces), "pair": list(others), **rest}:
+                growth *= max(1, len(pieces), len(others))
+                inside.append(rest)
+            case {"ids": list(ids)}:
+                growth *= max(1, len(ids))
+            case dict(parts):
+                inside += parts.values()
+            case list(parts):
+                inside += parts
+    return growth
 
 
 def _check_tokenizer_config(settings: Mapping[str, Any]) -> None:

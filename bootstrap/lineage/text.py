@@ -8,6 +8,7 @@ our HTML page               no function: its script sets texts, never markup (`p
 
 import posixpath
 import re
+import unicodedata
 from collections.abc import Sequence
 
 _KEY_CHARACTERS = 250
@@ -28,6 +29,8 @@ _LOOKALIKES = str.maketrans(
     }
 )
 
+_JOINERS = "\u200c\u200d"
+"""Scripts of Asia and emoji are written with them."""
 _MOST_SECONDS = 1e12
 """What is told of longer times: a record may be made up, and sums of its numbers be infinite."""
 
@@ -77,16 +80,21 @@ def plain(text: str, *, limit: int = 2000) -> str:
 
     Characters with a meaning become look-alikes instead of entities, because MLflow also shows the text raw in tables.
     """
-    printable = "".join(c if c.isprintable() else " " for c in text.replace("->", "→"))
+    printable = "".join(c if _is_harmless(c) else " " for c in text.replace("->", "→"))
     flat = " ".join(printable.split()).translate(_LOOKALIKES)
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def _is_harmless(character: str) -> bool:
+    """Whether a character acts on no terminal: Python calls all spaces but one, and what joins letters, unprintable."""
+    return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
 
 
 def visible(text: str, *, keep: str = "\n") -> str:
     """Return foreign text for a terminal or a file: control characters but those in `keep` are escaped."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if _is_harmless(c) or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 def one_line(text: str, *, limit: int = 300) -> str:

@@ -37,6 +37,7 @@ from bootstrap.stages.weights import weights_of
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.tables import from_parquet, to_parquet
+from bootstrap.training.special_tokens import rules_kept
 
 PHASE = "diagnostics"
 ROLE = "diagnostics"
@@ -267,7 +268,9 @@ class _Diagnosis:
         tokenizer = Encoder(self.checkpoint).tokenizer
         for start in range(0, len(texts), metrics.AT_ONCE):
             portion = list(texts[start : start + metrics.AT_ONCE])
-            yield from (found.ids for found in tokenizer.encode_batch(portion, add_special_tokens=False))
+            with rules_kept():
+                encoded = tokenizer.encode_batch(portion, add_special_tokens=False)
+            yield from (found.ids for found in encoded)
 
 
 def _shown(rollout: Rollout) -> Example:

@@ -12,7 +12,7 @@ from bootstrap.records import Checkpoint, Example
 from bootstrap.store.model_folder import of_store
 from bootstrap.training.chat import framing_of, taught_end, without_opening
 from bootstrap.training.data_text import Letters
-from bootstrap.training.special_tokens import end_id, tokenizer_of
+from bootstrap.training.special_tokens import end_id, rules_kept, tokenizer_of
 
 
 class Encoder:
@@ -88,7 +88,9 @@ class Encoder:
         return [self.letters.tokens(text, adds_special_tokens=False) if text in odd else next(plain) for text in texts]
 
     def _encoded(self, texts: Sequence[str], adds_special_tokens: bool) -> list[tuple[int, ...]]:
-        return [tuple(each.ids) for each in self.tokenizer.encode_batch(texts, add_special_tokens=adds_special_tokens)]
+        with rules_kept():
+            found = self.tokenizer.encode_batch(texts, add_special_tokens=adds_special_tokens)
+        return [tuple(each.ids) for each in found]
 
 
 def completion_tokens(examples: Sequence[Example]) -> int:

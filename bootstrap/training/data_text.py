@@ -20,6 +20,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from bootstrap.training.chat import Framing
+from bootstrap.training.special_tokens import rules_kept
 
 Encode = Callable[[str, bool], Sequence[int]]
 """(text, whether the tokenizer adds its special tokens) -> tokens."""
@@ -72,7 +73,8 @@ class Letters:
     def _encoded(self, text: str, mark: str, adds_special_tokens: bool) -> tuple[int, ...]:
         if self._copy is None or self._copy[0] != mark:
             self._copy = mark, _renamed(self._tokenizer, self._stand_ins(mark))
-        return tuple(self._copy[1].encode(text, add_special_tokens=adds_special_tokens).ids)
+        with rules_kept():
+            return tuple(self._copy[1].encode(text, add_special_tokens=adds_special_tokens).ids)
 
 
 def prompt_tokens(prompt: str, framing: Framing, *, letters: Letters, encode: Encode) -> tuple[int, ...]:
@@ -90,7 +92,8 @@ def prompt_encoder(framing: Framing, tokenizer: Any) -> Callable[[str], tuple[in
     letters = Letters(tokenizer.backend_tokenizer)
 
     def tokens(text: str, adds: bool) -> list[int]:
-        return tokenizer.encode(text, add_special_tokens=adds)
+        with rules_kept():
+            return tokenizer.encode(text, add_special_tokens=adds)
 
     return lambda prompt: prompt_tokens(prompt, framing, letters=letters, encode=tokens)
 

@@ -1,7 +1,8 @@
 """Special tokens of a model's folder, read without transformers, which the driver lacks."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from textwrap import shorten
 from typing import Any
 
@@ -27,6 +28,21 @@ def tokenizer_of(files: Mapping[str, bytes]) -> Tokenizer:
         raise ModelFault(
             f"tokenizer.json cannot be opened: {told}; fetch it again, or save the model's fast tokenizer with "
             "save_pretrained"
+        ) from error
+
+
+@contextmanager
+def rules_kept() -> Iterator[None]:
+    """Raise ModelFault where a tokenizer gives up on a text while this lasts, as after too many tries of a rule."""
+    try:
+        yield
+    except BaseException as error:
+        # The library's panics derive from BaseException alone, and their class is nowhere to import.
+        if type(error).__name__ != "PanicException":
+            raise
+        told = shorten(str(error), _BRIEF, placeholder=" ...")
+        raise ModelFault(
+            f"the rules in tokenizer.json fail on a text: {told}; leave that text out, or use another tokenizer"
         ) from error
 
 

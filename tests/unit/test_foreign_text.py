@@ -15,7 +15,7 @@ from bootstrap.cli.progress import Expected, PlainProgress
 from bootstrap.lineage import card, datasets, judges, mermaid, notes, outcome, samples, sheets, tags
 from bootstrap.lineage.outbox import Receipt
 from bootstrap.lineage.page_server import Page
-from bootstrap.lineage.text import mlflow_key
+from bootstrap.lineage.text import mlflow_key, one_line, plain, visible
 from bootstrap.records import Event
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -110,6 +110,19 @@ def test_mlflow_s_tags_and_params_are_one_line_of_letters(store: Path) -> None:
 def test_no_name_is_a_path_or_too_long_as_a_key_of_mlflow(name: str) -> None:
     key = mlflow_key(name)
     assert re.fullmatch(r"[\w. -][\w./ -]{0,249}", key) and ".." not in key and key != "." and "//" not in key
+
+
+def test_honest_text_of_all_scripts_stays_as_it_is() -> None:
+    for text in (
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "\U0001f469\u200d\U0001f4bb",
+        "\u4e00\u3000\u4e8c",
+        "10\u202f000\u00a0m",
+    ):
+        assert visible(text) == one_line(text) == text
+        assert plain(text) == " ".join(text.split())
+    # What turns the direction of writing, or hides.
+    assert visible("a\u202eb\u2028\u200b\u2066") == "a\\u202eb\\u2028\\u200b\\u2066"
 
 
 def test_no_line_of_an_error_looks_like_one_of_ours(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,10 +14,13 @@ from support.pretrained import small_folder, write
 from bootstrap.cli.remembered import remember_recipe
 from bootstrap.config.model_texts import check_texts
 from bootstrap.errors import ModelFault, StoreCorrupt
+from bootstrap.records import Checkpoint
+from bootstrap.stages.encoding import Encoder
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.model_folder import check_folder, of_store
 from bootstrap.training import model as models
 from bootstrap.training.chat import TEMPLATE, framing_of
+from bootstrap.training.data_text import prompt_encoder
 
 pytestmark = pytest.mark.torch
 
@@ -39,6 +42,8 @@ def without_model(files: Files) -> Files:
     del tokenizer["model"]
     return {**files, "tokenizer.json": json.dumps(tokenizer).encode()}
 
+
+DOUBLING = {"type": "Replace", "pattern": {"String": "1"}, "content": "11"}
 
 BROKEN: dict[str, tuple[Change, str]] = {
     "config.json is a list": (content("config.json", b"[]"), "config.json is no JSON object"),
@@ -62,6 +67,14 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "padding without end": (
         setting("tokenizer.json", padding={"strategy": {"Fixed": 2**40}}),
         "tokenizer.json has 1099511627776 as padding.strategy",
+    ),
+    "texts that double again and again": (
+        setting("tokenizer.json", normalizer={"type": "Sequence", "normalizers": [DOUBLING] * 12}),
+        "the rules of normalizer in tokenizer.json may make a text more than 1000 times as long",
+    ),
+    "thousands of tokens around a text": (
+        setting("tokenizer.json", post_processor={"type": "TemplateProcessing", "single": [{}] * 2000, "pair": []}),
+        "the rules of post_processor in tokenizer.json may",
     ),
     "weights cut short": (lambda files: files | {"model.safetensors": b"x" * 9}, "model.safetensors cannot be read"),
 }
@@ -121,6 +134,18 @@ def test_what_a_library_stumbles_over_is_one_sentence_that_names_the_file() -> N
         models.load({**SOUND, "tokenizer.json": json.dumps(tokenizer).encode()})
     with pytest.raises(StoreCorrupt, match=r"^here holds no model .*sorcery.*restore it"), of_store("here"):
         models.load(setting("config.json", hidden_act="sorcery")(SOUND))
+
+
+def test_a_rule_that_is_tried_without_end_is_one_error_in_the_driver_and_in_a_worker() -> None:
+    rule = {"type": "Split", "pattern": {"Regex": "(1+)+$"}, "behavior": "Isolated", "invert": False}
+    files = setting("tokenizer.json", pre_tokenizer=rule)(SOUND)
+    check_folder(files)
+    text = "1" * 40 + "+"
+    with pytest.raises(ModelFault, match=r"^the rules in tokenizer\.json fail on a text: .*retry-limit.*; leave that"):
+        Encoder(Checkpoint(fingerprint="", files=files)).pairs([(text, text)])
+    _, tokenizer = models.load(files)
+    with pytest.raises(ModelFault, match="retry-limit"):
+        prompt_encoder(framing_of(files), tokenizer)(text)
 
 
 def test_a_folder_that_a_person_names_is_no_store(tmp_path: Path) -> None:
