@@ -15,7 +15,7 @@ import re
 import shlex
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, TypeVar
 
 from pydantic import Field
 
@@ -35,6 +35,7 @@ from bootstrap.store.names import DATABASE
 from bootstrap.store.user_folder import is_own_file, own_folder
 
 FILE_NAME = "tracking.json"
+_Kind = TypeVar("_Kind", bound="Target")
 VARIABLE = "MLFLOW_TRACKING_URI"
 MOST_SAMPLES = 100_000
 """Readable rollouts of a generation that a file may ask for; a person may ask for more."""
@@ -54,6 +55,13 @@ class Target(Record):
     experiment: str | None = None
     """None names it after the lineage."""
     sample_rollouts: Annotated[int, Field(ge=0, le=MOST_SAMPLES)] = Tracking().sample_rollouts
+
+
+class _Remembered(Target):
+    """The same, as this user's state holds it."""
+
+    identity: str | None = None
+    """Digest of the lineage's identity: another lineage may come to lie in the same place."""
 
 
 class Chosen(NamedTuple):
@@ -78,9 +86,8 @@ def remember(store: LineageStore, settings: Tracking, *, tracking_uri: str) -> N
         experiment=settings.experiment,
         sample_rollouts=min(settings.sample_rollouts, MOST_SAMPLES),
     )
-    data = canonical_json(target.model_dump(mode="json"))
-    write_changed(store, FILE_NAME, data)
-    _remember_here(store, data)
+    write_changed(store, FILE_NAME, canonical_json(target.model_dump(mode="json")))
+    _remember_here(store, target)
 
 
 def agree(store: LineageStore, found: Chosen) -> None:
@@ -89,13 +96,13 @@ def agree(store: LineageStore, found: Chosen) -> None:
     if theirs is not None and theirs.uri is not None and _is_at(theirs, found.uri, store):
         most = min(found.sample_rollouts, MOST_SAMPLES)
         target = Target(uri=without_credentials(found.uri), experiment=found.experiment, sample_rollouts=most)
-        _remember_here(store, canonical_json(target.model_dump(mode="json")))
+        _remember_here(store, target)
 
 
 def recall(store: LineageStore) -> Target | None:
     """Return what the store says of its last run; None if it says nothing. Raises StoreError, StoreCorrupt."""
     data = store.kept(FILE_NAME)
-    return None if data is None else _parsed(data, store, path=store.root / FILE_NAME)
+    return None if data is None else _parsed(data, store, path=store.root / FILE_NAME, kind=Target)
 
 
 def chosen(store: LineageStore, asked: str | None = None) -> Chosen:
@@ -204,10 +211,10 @@ def _is_at(target: Target, uri: str, store: LineageStore) -> bool:
     return without_credentials(target.uri or own_database(store.root.parent)) == without_credentials(uri)
 
 
-def _parsed(data: bytes, store: LineageStore, *, path: Path) -> Target:
+def _parsed(data: bytes, store: LineageStore, *, path: Path, kind: type[_Kind]) -> _Kind:
     """Return the settings in a file, a database in the store by its place. Raises StoreCorrupt."""
     try:
-        found = Target.model_validate_json(data)
+        found = kind.model_validate_json(data)
     except ValueError as error:
         raise StoreCorrupt(f"{path} is corrupt: {error}; remove it, and the next run writes it again") from error
     database = None if found.uri is None else tracking.database_path(found.uri)
@@ -225,16 +232,25 @@ def _path_here(store: LineageStore) -> Path | None:
     return None if folder is None else folder / f"{sha256(os.fsencode(os.path.realpath(store.root)))}.json"
 
 
-def _remember_here(store: LineageStore, data: bytes) -> None:
+def _remember_here(store: LineageStore, target: Target) -> None:
     """Write what this user's later commands go by; without a folder for it, they ask again."""
     path = _path_here(store)
     if path is not None:
+        kept = _Remembered(**target.model_dump(), identity=_identity(store))
         with suppress(StoreError):
-            durable.write_file(path, data)
+            durable.write_file(path, canonical_json(kept.model_dump(mode="json")))
 
 
 def _recall_here(store: LineageStore) -> Target | None:
     path = _path_here(store)
     if path is None or not path.is_file() or not is_own_file(path):
         return None
-    return _parsed(read_named(path, most=MAX_JSON_BYTES), store, path=path)
+    found = _parsed(read_named(path, most=MAX_JSON_BYTES), store, path=path, kind=_Remembered)
+    return found if found.identity in (None, _identity(store)) else None
+
+
+def _identity(store: LineageStore) -> str | None:
+    """Return the digest of the lineage's identity; None without one that can be read."""
+    with suppress(StoreError):
+        return store.header().digest
+    return None

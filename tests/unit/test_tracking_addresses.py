@@ -72,7 +72,8 @@ def test_what_is_remembered_has_no_credentials(store: LineageStore, state: Path)
     remember(store, Tracking(experiment="mine"), tracking_uri="http://me:secret@host:5000")
     assert chosen(store).uri == "http://host:5000" and chosen(store, "http://me:secret@host:5000").experiment == "mine"
     [here] = state.iterdir()
-    assert here.read_bytes() == (store.root / "tracking.json").read_bytes()
+    said = json.loads((store.root / "tracking.json").read_bytes())
+    assert json.loads(here.read_bytes()) == said | {"identity": store.header().digest}
     assert b"secret" not in here.read_bytes() and state.stat().st_mode & 0o777 == 0o700
 
 
@@ -172,6 +173,16 @@ def test_a_copy_of_a_store_is_another_one(store: LineageStore, tmp_path: Path) -
     assert chosen(copy).uri == own(copy) and unheeded(copy) is not None
     (tmp_path / "link").symlink_to(store.root.parent)
     assert chosen(LineageStore(tmp_path / "link" / "addition")).uri == "http://mine:5000"
+
+
+def test_another_lineage_in_the_same_place_goes_its_own_way(store: LineageStore) -> None:
+    remember(store, Tracking(), tracking_uri="http://mine:5000")
+    shutil.rmtree(store.root)
+    store.open("addition", identity=SETTINGS.identity())
+    assert chosen(store).uri == "http://mine:5000"
+    shutil.rmtree(store.root)
+    store.open("addition", identity=SETTINGS.model_copy(update={"seed": 99}).identity())
+    assert chosen(store).uri == own(store)
 
 
 def test_without_a_folder_of_the_user_s_own_a_run_s_word_holds_for_that_run(
