@@ -12,6 +12,7 @@ from bootstrap.ledger_records import Report
 from bootstrap.prompts.splits import suite_digest
 from bootstrap.records import Checkpoint, Event, Prompt, Rollout, Verdict
 from bootstrap.scoring.given import given_answer
+from bootstrap.stages.compared import compare_held
 from bootstrap.stages.context import Context, Meter, Watched
 from bootstrap.stages.generate import generate, judge, requests, sampling
 from bootstrap.stages.heldout import PANEL_FILE, known_answers, panel_rows
@@ -127,6 +128,7 @@ def _measure(
     """Answer the held-out prompts and return the artifact's files."""
     settings = context.recipe.evaluation
     context.samplers.hold(checkpoint)
+    compare_held(context, checkpoint, levels[0], counts)
     shape = context.samplers.shape()
     suite: list[Prompt] = []
     greedy: dict[int, Judged] = {}

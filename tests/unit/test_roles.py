@@ -11,10 +11,10 @@ from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.optimizers import AdamW
 from bootstrap.config.resources import Resources, SamplerProcesses
 from bootstrap.config.training import Training
-from bootstrap.errors import FingerprintMismatch
+from bootstrap.errors import FingerprintMismatch, UpdateFault
 from bootstrap.learner_records import Version
 from bootstrap.pool import LocalPool
-from bootstrap.records import Batch, Example, Normalizers
+from bootstrap.records import Batch, Checkpoint, Example, Normalizers
 from bootstrap.roles import Roles, apart
 from bootstrap.stages.limits import settle
 from bootstrap.store.ledger import Entry
@@ -41,6 +41,22 @@ def found(entries: list[Entry]) -> list[tuple[Any, ...]]:
 def test_a_lineage_is_the_same_whether_learners_or_samplers_answer(tmp_path: Path) -> None:
     recipe = tiny.recipe(steps=(tiny.RL,), count=1)
     assert found(tiny.grow(recipe, tmp_path / "apart", roles=both())) == found(tiny.grow(recipe, tmp_path / "tiny"))
+
+
+class Stale(LocalPool):
+    """Samplers whose output matrix stays what it was, whatever weights they are given."""
+
+    def hold(self, checkpoint: Checkpoint) -> None:
+        super().hold(checkpoint)
+        with torch.no_grad():
+            self.workers[0].model.lm_head.weight.mul_(1.5)
+
+
+def test_no_answer_is_evaluated_of_samplers_that_have_other_weights_than_they_say(tmp_path: Path) -> None:
+    roles = apart(LocalPool(1, batch_rows=64), Stale(1, batch_rows=64))
+    with pytest.raises(UpdateFault, match=r"a sampler that took the weights .* answers with others"):
+        tiny.grow(tiny.recipe(count=0), tmp_path / "tiny", roles=roles)
+    assert not LineageStore(tmp_path / "tiny").artifact_folders("evaluate")
 
 
 class Spoilt(LocalPool):
