@@ -7,11 +7,13 @@ mean (`vllm_server.py`), and texts (`vllm_engine.py`).
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from math import ceil
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,8 @@ class VllmProcess:
         self.python = python or sys.executable
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 -- `close` closes it
         ours, theirs = socket.socketpair()
+        # Without a bound, a message would wait for ever for a process that has stopped reading.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", ceil(wait_seconds), 0))
         with theirs:
             try:
                 self.process = subprocess.Popen(
@@ -90,12 +94,7 @@ class VllmProcess:
         """Return the next message. Raises WorkerError, WaitTimeout."""
         try:
             if not self._connection.poll(self.wait_seconds):
-                # What it says later would answer another question.
-                self.close()
-                raise WaitTimeout(
-                    f"waited {self.wait_seconds:g} s for vLLM to {self._doing} (process {self.process.pid}); raise "
-                    "resources.wait_seconds if the machine is that slow"
-                )
+                raise self._waited()
             return json.loads(self._connection.recv_bytes())
         except (EOFError, ConnectionError) as error:
             raise self._died() from error
@@ -120,8 +119,19 @@ class VllmProcess:
         try:
             for part in parts:
                 self._connection.send_bytes(part)
+        except BlockingIOError:
+            raise self._waited() from None
         except OSError as error:
             raise self._died() from error
+
+    def _waited(self) -> WaitTimeout:
+        """End the process, and return the error of one that makes no progress."""
+        # What it says later would answer another question.
+        self.close()
+        return WaitTimeout(
+            f"waited {self.wait_seconds:g} s for vLLM to {self._doing} (process {self.process.pid}); raise "
+            "resources.wait_seconds if the machine is that slow"
+        )
 
     def _died(self) -> WorkerError:
         """Return the error of a process that is gone, with the end of its log."""

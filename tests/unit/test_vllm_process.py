@@ -48,6 +48,11 @@ def test_a_process_that_ends_says_why_and_one_that_hangs_is_waited_for_with_a_bo
     with pytest.raises(WaitTimeout, match=f"waited 0.1 s for vLLM to hang .process {process.process.pid}"):
         process.call("hang")
     process.close()
+    deaf = VllmProcess(program=DOUBLE, wait_seconds=1)
+    deaf.send("hang")
+    with pytest.raises(WaitTimeout, match="waited 1 s for vLLM to start"):
+        deaf.send("start", {"model.safetensors": bytes(2**26)})
+    assert deaf.process.poll() is not None
     again = VllmProcess(program=DOUBLE)
     with pytest.raises(WorkerError, match=r"ended \(exit code 1\) when asked to fail: the reason"):
         again.call("fail")
