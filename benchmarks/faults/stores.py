@@ -169,7 +169,9 @@ def _aliases() -> str:
 
 
 def _planned(scene: Scene, text: str) -> Outcome:
-    path = scene.folder / "hostile.yaml"
+    # Beside lineages it would be read, and refused, as all that is stored.
+    path = scene.folder / "recipes" / "hostile.yaml"
+    path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     return scene.refused(scene.start("plan", str(path)).end(), code=2, names=f"{path.name}:")
 
