@@ -311,6 +311,8 @@ class Accounting(Record):
     """Rollouts added to the replay pool: one right answer per prompt."""
     dropped: dict[str, int] = Field(default_factory=dict)
     """Rollouts not selected for a gradient, by reason."""
+    ended: dict[str, str] = Field(default_factory=dict, exclude_if=lambda value: not value)
+    """Steps that ended before their last round (`step-0`) -> why. Left out where there is none."""
 
 
 class Drawing(Record):

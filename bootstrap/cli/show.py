@@ -71,7 +71,10 @@ def print_generation(shown: Mapping[str, Any]) -> None:
         "FLOPs": _counts(shown["flops"]),
         "seconds": ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in shown["seconds"].items()),
         "bound": ", ".join(f"{phase} {text.percent(share)}" for phase, share in shown["bound_fraction"].items()),
-        "accounting": ", ".join(f"{name} {value}" for name, value in shown["accounting"].items() if name != "dropped"),
+        "accounting": ", ".join(
+            f"{name} {value}" for name, value in shown["accounting"].items() if name not in ("dropped", "ended")
+        ),
+        "ended": "; ".join(f"{step} {why}" for step, why in shown["accounting"].get("ended", {}).items()),
         "drawing": "" if shown["drawing"] is None else shown["drawing"]["sentence"],
         "dropped": ", ".join(f"{reason}: {count}" for reason, count in shown["accounting"]["dropped"].items()),
         "measured": f"{shown['measured']['started']} to {shown['measured']['finished']} on {shown['measured']['host']}",

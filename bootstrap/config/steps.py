@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from bootstrap.config.algorithms import Algorithm, Grpo, ValueHead
-from bootstrap.config.base import ByType, Place, Placed
+from bootstrap.config.base import ByType, Later, Place, Placed, Settings
 from bootstrap.config.distillation import Distillation, OnPolicyDistillation, Taught
 from bootstrap.config.models import Sampler, told
 from bootstrap.config.plugin_step import PluginStep
@@ -112,6 +112,15 @@ class DistillStep(UpdateSettings):
         return ((("distillation",), self.distillation),)
 
 
+class Until(Settings):
+    """When an `rl` step has learnt what it trains on."""
+
+    pass_rate: float = Field(default=0.97, gt=0, le=1)
+    """Share of a round's answers to the target levels that pass, from which the round counts."""
+    rounds: int = Field(default=3, ge=1)
+    """Such rounds in a row after which the step ends."""
+
+
 class RlStep(PolicyStep):
     """Reinforcement learning with verifier reward on the target levels, with distillation on replayed ones."""
 
@@ -121,6 +130,8 @@ class RlStep(PolicyStep):
     type: Literal["rl"] = "rl"
     rounds: int = Field(default=60, ge=1)
     """Rounds: each samples, then makes the algorithm's optimizer updates (`inner_epochs` times `mini_batches`)."""
+    until: Annotated[Until | None, Later(None)] = None
+    """When the step ends before its last round. The learning rate's schedule runs over all `rounds`. null makes all."""
     levels: Levels = "targets"
     """Levels that prompts are drawn from."""
     draw: Draw = None
@@ -159,6 +170,15 @@ class RlStep(PolicyStep):
         if self.group_size * self.prompts_per_update == 1:
             raise ValueError(
                 "one sample in a round has nothing to be compared with; raise prompts_per_update or group_size"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _targets_are_watched(self) -> "RlStep":
+        if self.until is not None and self.levels == "reached":
+            raise ValueError(
+                "until watches answers to the target levels, and levels: reached draws none of them; remove until, or "
+                "set levels: targets or all"
             )
         return self
 
@@ -233,7 +253,8 @@ class RlStep(PolicyStep):
 
     @property
     def summary(self) -> str:
-        found = f"rl ({self.algorithm.type}), {self.rounds} rounds of {self.prompts_per_update} x {self.group_size}"
+        rounds = f"{'at most ' if self.until else ''}{self.rounds} rounds"
+        found = f"rl ({self.algorithm.type}), {rounds} of {self.prompts_per_update} x {self.group_size}"
         parts = self.algorithm.mini_batches
         return f"{found} in {parts} mini-batches" if parts > 1 else found
 

@@ -50,10 +50,12 @@ def combine(accounting: Iterable[Accounting]) -> Accounting:
     """Return the sum of several stages' counts; of none, zeros."""
     totals: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
+    ended: dict[str, str] = {}
     for one in accounting:
-        totals.update(one.model_dump(exclude={"dropped"}))
+        totals.update(one.model_dump(exclude={"dropped", "ended"}))
         dropped.update(one.dropped)
-    return Accounting(**totals, dropped=dict(sorted(dropped.items())))
+        ended |= one.ended
+    return Accounting(**totals, dropped=dict(sorted(dropped.items())), ended=ended)
 
 
 def _match(rollouts: Sequence[str], records: Sequence[str], *, kind: str) -> None:

@@ -25,6 +25,7 @@ from bootstrap.stages.generate import common_fault, generate, judge, num_easier_
 from bootstrap.stages.reference import ReferencePolicy
 from bootstrap.stages.tables import Tables
 from bootstrap.stages.trainer import Round, Trainer
+from bootstrap.stages.until import Ending
 from bootstrap.stages.visits import EpochDraws
 from bootstrap.training.algorithms.stream import policy_form, rl_streams
 from bootstrap.training.bounds import largest_difference
@@ -45,12 +46,23 @@ class RlTrainer(Trainer[RlStep]):
         self.how = sampling(context, levels=self.levels, temperature=step.temperature)
         self.reference = ReferencePolicy(context, plan, step, index=index) if step.algorithm.kl is not None else None
         self.rates = plan.rates.copy()
+        self.ending = Ending(step.until, plan.target_levels, rounds=step.rounds)
         self.epochs = EpochDraws(context, plan, measured=step.measures) if step.draws_epochs else None
 
     def resume(self, tables: Tables) -> None:
         self.rates.add(tables.rollouts, tables.verdicts)
         if self.epochs is not None:
             self.epochs.resume(tables)
+        rounds = _by_round(tables)
+        for number in range(self._rounds_done(tables)):
+            self._end_round(*rounds.get(number, ((), ())))
+
+    def _end_round(self, rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> None:
+        self.ending.end_round(rollouts, verdicts)
+        self.ended = self.ending.reason
+
+    def _rounds_done(self, tables: Tables) -> int:
+        return len(tables.updates) // self.updates_per_round
 
     def drawn(self, tables: Tables) -> int:
         """Return the prompts of all rounds, and one more for each group that was replaced.
@@ -59,7 +71,7 @@ class RlTrainer(Trainer[RlStep]):
         """
         step = self.step
         compared = {s.rollout_id for s in tables.selections if s.reason in (COMPARED, TRUNCATED, OFF_POLICY)}
-        informative: dict[int, set[int]] = {number: set() for number in range(step.rounds)}
+        informative: dict[int, set[int]] = {number: set() for number in range(self._rounds_done(tables))}
         for identifier in compared:
             rollout = RolloutId.parse(identifier)
             assert rollout.place is not None, "a step that proposes nothing has answers alone"
@@ -124,6 +136,7 @@ class RlTrainer(Trainer[RlStep]):
                 for r, s, v in zip(rollouts, selections, verdicts, strict=True)
             ]
         self.rates.add(rollouts, verdicts)
+        self._end_round(rollouts, verdicts)
         if self.epochs is not None:
             self.epochs.end_round(rollouts, verdicts)
         groups = _judged_groups(rollouts, verdicts)

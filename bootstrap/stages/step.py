@@ -104,7 +104,11 @@ def run_step(trainer: Trainer[Any], *, start: Checkpoint, meter: Meter) -> StepR
         keep_measured(context, inputs, counts)
         tables.usage = _combine_usage(tables)
         tables.shown = sorted(set(tables.shown), key=lambda row: row.source)
-        result = {"fingerprint": checkpoint.fingerprint, "counts": counts.to_json(measured=False)}
+        result: dict[str, Any] = {
+            "fingerprint": checkpoint.fingerprint,
+            "counts": counts.to_json(measured=False),
+            **({"ended": trainer.ended} if trainer.ended else {}),
+        }
         files = {**tables.files(), "result.json": json_file(result)}
         artifact = context.store.put("step", inputs, files)
         if not begun:
@@ -118,6 +122,8 @@ def run_step(trainer: Trainer[Any], *, start: Checkpoint, meter: Meter) -> StepR
         weights = found
         checkpoint = weights.checkpoint(result["fingerprint"])
     accounting = reconcile(tables.rollouts, tables.verdicts, tables.selections, num_prompts=trainer.drawn(tables))
+    if ended := result.get("ended", ""):
+        accounting = accounting.model_copy(update={"ended": {str(StepRole(trainer.index)): ended}})
     return StepResult(
         checkpoint=checkpoint,
         artifact=artifact,
@@ -188,6 +194,8 @@ def _run_parts(trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoi
     faults = {""}
     checkpoint = _restore(trainer, start, state)
     for part in parts[first:]:
+        if trainer.ended:
+            break
         rounds = range(part * step.checkpoint_every, min((part + 1) * step.checkpoint_every, step.num_rounds))
         rows, spent = Tables(), context.meter()
         _run_rounds(trainer, rounds, rows, spent, faults=faults, watch=watch)
@@ -203,6 +211,9 @@ def _run_parts(trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoi
             state = new
         tables.extend(rows)
         counts.add(spent.to_json(measured=True))
+    if trainer.ended:
+        total = step.num_rounds * trainer.updates_per_round
+        context.observe(trainer.plan.event("train", total, total, message=trainer.ended))
     return tables, counts, checkpoint
 
 
@@ -279,6 +290,8 @@ def _run_rounds(
             context.observe(plan.event("train", update + 1, total, warning=warning, metrics=told))
 
     for number in rounds:
+        if trainer.ended:
+            break
         if trainer.samples:
             collect(0)
             with meter.clock("train"):

@@ -43,6 +43,8 @@ class Trainer(ABC, Generic[S]):
     samples: bool
     """Whether a round samples from the weights that the round before has trained."""
     updates_per_round: int = 1
+    ended: str = ""
+    """Why the step is over before its last round; empty while it is not."""
 
     def __init__(self, context: Context, plan: Plan, step: S, *, index: int) -> None:
         """`index`: the step's place in its generation."""
