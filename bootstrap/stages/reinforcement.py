@@ -25,7 +25,7 @@ from bootstrap.stages.generate import common_fault, generate, judge, num_easier_
 from bootstrap.stages.reference import ReferencePolicy
 from bootstrap.stages.tables import Tables
 from bootstrap.stages.trainer import Round, Trainer
-from bootstrap.stages.until import Ending
+from bootstrap.stages.until import EarlyEnd
 from bootstrap.stages.visits import EpochDraws
 from bootstrap.training.algorithms.stream import policy_form, rl_streams
 from bootstrap.training.bounds import largest_difference
@@ -46,7 +46,7 @@ class RlTrainer(Trainer[RlStep]):
         self.how = sampling(context, levels=self.levels, temperature=step.temperature)
         self.reference = ReferencePolicy(context, plan, step, index=index) if step.algorithm.kl is not None else None
         self.rates = plan.rates.copy()
-        self.ending = Ending(step.until, plan.target_levels, rounds=step.rounds)
+        self.ending = EarlyEnd(step.until, plan.target_levels, rounds=step.rounds)
         self.epochs = EpochDraws(context, plan, measured=step.measures) if step.draws_epochs else None
 
     def resume(self, tables: Tables) -> None:

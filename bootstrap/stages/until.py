@@ -9,7 +9,7 @@ from bootstrap.config.steps import Until
 from bootstrap.records import Rollout, Status, Verdict
 
 
-class Ending:
+class EarlyEnd:
     """Counts the rounds in a row whose answers to the target levels pass often enough."""
 
     def __init__(self, until: Until | None, targets: Sequence[int], *, rounds: int) -> None:

@@ -13,7 +13,7 @@ from bootstrap.config.steps import RlStep, Until
 from bootstrap.lineage.queries import details
 from bootstrap.records import Event, Rollout, Status, Verdict
 from bootstrap.stages.tables import Tables
-from bootstrap.stages.until import Ending
+from bootstrap.stages.until import EarlyEnd
 from bootstrap.store.lineage_store import LineageStore
 
 UNTIL = Until(pass_rate=0.75, rounds=2)
@@ -44,7 +44,7 @@ UNKNOWN = answers((5, Status.UNVERIFIABLE), (1, Status.FAIL))
 def test_it_ends_after_so_many_rounds_in_a_row_whose_answers_to_targets_pass(
     rounds: list[tuple[list[Rollout], list[Verdict]]], ends_after: int | None
 ) -> None:
-    ending = Ending(UNTIL, (5,), rounds=60)
+    ending = EarlyEnd(UNTIL, (5,), rounds=60)
     reasons = []
     for one in rounds:
         ending.end_round(*one)
@@ -54,7 +54,7 @@ def test_it_ends_after_so_many_rounds_in_a_row_whose_answers_to_targets_pass(
 
 def test_the_last_round_is_no_early_end_and_without_the_setting_there_is_none() -> None:
     for until, rounds in ((UNTIL, 2), (None, 60)):
-        ending = Ending(until, (5,), rounds=rounds)
+        ending = EarlyEnd(until, (5,), rounds=rounds)
         for _ in range(2):
             ending.end_round(*GOOD)
         assert not ending.reason
