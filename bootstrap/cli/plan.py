@@ -37,6 +37,8 @@ def print_plan(plan: LineagePlan) -> None:
         else "no generation to go: the lineage has all that the recipe asks for"
     )
     render.say(f"model: {text.si(plan.num_parameters)} parameters; {_memory(plan)}")
+    if exchange := _exchange(plan):
+        render.say(exchange)
     for warning in plan.warnings:
         render.say(f"warning: {warning}")
     for note in plan.notes:
@@ -58,6 +60,19 @@ def _memory(plan: LineagePlan) -> str:
         f"{least}; up to {most} of {limit}, with at most {plan.rollout_rows} sequences decoded together and "
         f"{plan.train_tokens} tokens in a training pass"
     )
+
+
+def _exchange(plan: LineagePlan) -> str:
+    """Return in words what processes of the run send one another; empty for a single one."""
+    parts = list[str]()
+    if plan.bytes_per_update:
+        sent = text.si(plan.bytes_per_update, unit="B")
+        parts.append(f"each worker sends the others {sent} an update, gradients and new weights")
+    if plan.bytes_per_sync:
+        taken = text.si(plan.least_memory_bytes_per_sampler, unit="B")
+        sent = text.si(plan.bytes_per_sync, unit="B")
+        parts.append(f"each sampler gets {sent} of weights before a round that samples, and takes at least {taken}")
+    return "; ".join(parts)
 
 
 def _aims(generation: GenerationPlan) -> str:

@@ -107,10 +107,13 @@ class CostEstimates:
             return shape_of_folder(outside.folder)
         return self._of_model(self._origins.named(name, number=number)).model.shape
 
-    def memory(self, memory: int | None) -> MemoryPlan:
-        """Return the plan of the model that takes most, in `memory` bytes of a worker; None sets no bound."""
+    def memory(self, memory: int | None, *, recipe: Recipe | None = None) -> MemoryPlan:
+        """Return the plan of the model that takes most, in `memory` bytes of a worker; None sets no bound.
+
+        `recipe`: this one changed in how it trains.
+        """
         estimates = {self.of(number) for number in range(self.recipe.generations.count + 1)}
-        plans = [plan_memory(self.recipe, one.model, one.lengths, memory=memory) for one in estimates]
+        plans = [plan_memory(recipe or self.recipe, one.model, one.lengths, memory=memory) for one in estimates]
         return max(plans, key=lambda plan: plan.needed)
 
     def pace(self, entries: Sequence[Entry]) -> float:

@@ -1,4 +1,5 @@
-"""The memory that one worker needs, and what it takes at its fullest, as `bootstrap/memory.py` predicts both.
+"""The memory that one process needs, and what it takes at its fullest, as `bootstrap/memory.py` predicts both; and what
+the processes send one another.
 
 Each sequence is planned with a prompt of its own and as long as the longest; a worker shares the cache of a prompt's
 samples and decodes more of shorter ones. Left out: Python and torch themselves, teachers, references, and verifiers'
@@ -28,6 +29,29 @@ class MemoryPlan:
     """Sequences of the longest kind decoded together, at most."""
     train_tokens: int
     """Tokens of a training pass, at most; 0 is no limit."""
+    sampler_needed: int = 0
+    """As `needed`, of a process that only answers; 0 where the workers answer too."""
+    sampler_least: int = 0
+    """As `least`, of the same."""
+    trained: int = 0
+    """Numbers that are trained."""
+
+    @property
+    def least_of_all(self) -> int:
+        """Bytes that the process in need of most takes with one sequence at a time."""
+        return max(self.least, self.sampler_least)
+
+    def bytes_per_update(self, workers: int) -> int:
+        """Return the bytes that each of several workers sends the others in an update, in the mean.
+
+        Gradients go to their owners and new weights come back, both in float32 (`training/update.py`).
+        """
+        return 8 * self.trained * (workers - 1) // workers
+
+    @property
+    def bytes_per_sync(self) -> int:
+        """Bytes of the weights that a process which only answers gets; an adapter comes without its base."""
+        return 4 * self.trained
 
 
 def plan_memory(recipe: Recipe, model: PlannedModel, lengths: Lengths, *, memory: int | None) -> MemoryPlan:
@@ -39,7 +63,10 @@ def plan_memory(recipe: Recipe, model: PlannedModel, lengths: Lengths, *, memory
     if sizes is None:
         own = recipe.resources.own_limits
         rows = own.get("rollout_rows", recipe.resources.batch_rows)
-        return MemoryPlan(needed=0, least=0, rollout_rows=rows, train_tokens=own.get("train_tokens", 0))
+        trained = 0 if recipe.training.adapter else model.shape.num_parameters
+        return MemoryPlan(
+            needed=0, least=0, rollout_rows=rows, train_tokens=own.get("train_tokens", 0), trained=trained
+        )
     highest = own_level(lengths.task, recipe.highest_level())
     answer = round(lengths.answer(highest))
     length = recipe.task.longest_sequence(highest)
@@ -73,14 +100,27 @@ def plan_memory(recipe: Recipe, model: PlannedModel, lengths: Lengths, *, memory
     # A model from scratch is made, not opened.
     opened = 0 if model.encoder is None else work.opening(stored_bytes=2)
 
+    samplers = resources.samplers
+
     def taken(rows: int, sequences: int) -> int:
-        """Bytes with so many sequences decoded together, and so many in a training pass."""
+        """Bytes of a worker with so many sequences decoded together, and so many in a training pass."""
         trained = work.training(tokens=sequences * length, targets=sequences * answer)
-        return max(opened, work.state + max(sampling(rows), trained, work.hashing), work.step)
+        sampled = 0 if samplers else sampling(rows)
+        return max(opened, work.state + max(sampled, trained, work.hashing), work.step)
+
+    def answering(rows: int) -> int:
+        """Bytes of a process that only answers; vLLM on a CPU keeps a cache of its own size."""
+        if samplers is None:
+            return 0
+        cache = samplers.cache_gib * 2**30 if samplers.engine == "vllm" else sampling(rows)
+        return max(opened, work.weights + cache)
 
     return MemoryPlan(
         needed=taken(rows, together),
         least=taken(1, 1),
         rollout_rows=rows,
         train_tokens=together * length,
+        sampler_needed=answering(rows),
+        sampler_least=answering(1),
+        trained=work.trained,
     )

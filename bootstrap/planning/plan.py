@@ -19,6 +19,7 @@ from bootstrap.config.usual import unusual
 from bootstrap.levels import level_range
 from bootstrap.planning import overhead
 from bootstrap.planning.estimate import CostEstimates
+from bootstrap.planning.fits import require_fit
 from bootstrap.planning.fixed_data import Contributions, check_replay, notes_on_fixed_data
 from bootstrap.planning.notes import SPENT, is_unfiltered, notes, notes_on_data, too_full
 from bootstrap.planning.outlook import alpha_is_spent, outlook
@@ -86,6 +87,13 @@ class LineagePlan(Record):
     """The same with one sequence at a time."""
     memory_limit: int | None = None
     """Bytes that a worker may take; None where only the workers can tell."""
+    memory_bytes_per_sampler: int = 0
+    """As of a worker, of each process of `resources.samplers`; 0 without them."""
+    least_memory_bytes_per_sampler: int = 0
+    bytes_per_update: int = 0
+    """Bytes that each worker sends the others in an update, in the mean: gradients and new weights."""
+    bytes_per_sync: int = 0
+    """Bytes of weights that each sampler gets before a round that samples; 0 without samplers."""
     rollout_rows: int
     """Most sequences, of the longest kind, that a worker decodes together."""
     train_tokens: int
@@ -143,6 +151,7 @@ def make_plan(
     estimates = CostEstimates(recipe, resolvers, config=config, models=models, tools=tools)
     contributions = Contributions(recipe, committed, resolvers)
     if len(committed) <= last:
+        require_fit(recipe, lambda one, room: estimates.memory(room, recipe=one), workers=workers, memory=memory)
         check_samplers(recipe, estimates.of(0).model.config)
         check_tasks(recipe, estimates.task, estimates.panel)
         check_replay(recipe, contributions, range(len(committed), last + 1))
@@ -188,6 +197,10 @@ def make_plan(
         memory_bytes_per_worker=fullest.needed,
         least_memory_bytes_per_worker=fullest.least,
         memory_limit=memory,
+        memory_bytes_per_sampler=fullest.sampler_needed,
+        least_memory_bytes_per_sampler=fullest.sampler_least,
+        bytes_per_update=fullest.bytes_per_update(workers),
+        bytes_per_sync=fullest.bytes_per_sync if recipe.resources.samplers else 0,
         rollout_rows=fullest.rollout_rows,
         train_tokens=fullest.train_tokens,
         calibrated=bool(entries),
@@ -196,7 +209,7 @@ def make_plan(
         generations=tuple(generations),
         notes=(
             *notes(recipe),
-            *too_full(least=fullest.least, memory=memory),
+            *too_full(least=fullest.least_of_all, memory=memory),
             *([SPENT] if alpha_is_spent(recipe, committed) else []),
             *notes_on_data(estimates, levels=levels),
             *notes_on_fixed_data(
