@@ -1,6 +1,7 @@
 """What every process with a model has, whatever its role: a device, the recipe's settings, bounds of memory."""
 
 import platform
+from collections import Counter
 
 import torch
 
@@ -21,6 +22,8 @@ class ModelProcess:
         self.batch_rows = batch_rows
         self.bounds = WorkerBounds()
         self.training = Training()
+        self.received = Counter[str]()
+        """Bytes that came from other processes of the run and are not told yet: `updates`, `weights`."""
 
     def has_bf16(self) -> bool:
         """Return whether this worker's device has instructions for products in bf16."""
@@ -58,6 +61,12 @@ class ModelProcess:
     def lower(self, limits: MemoryLimits) -> None:
         """Take what a shortage in some worker has lowered; what ran out here and is not told yet stays halved."""
         self.bounds.limits = self.bounds.limits.lowest(limits)
+
+    def take_received(self) -> dict[str, int]:
+        """Return the bytes that came from other processes since the last call, by what they were."""
+        found = dict(self.received)
+        self.received.clear()
+        return found
 
     def take_shortages(self) -> list[Shortage]:
         """Return the shortages of memory since the last call."""

@@ -56,6 +56,7 @@ class VllmWorker(ModelProcess):
 
     def renew(self, published: Checkpoint, fingerprint: str) -> None:
         """Take the weights that a learner has published. Raises as `VllmSampler.load`."""
+        self.received["weights"] += sum(map(len, published.files.values()))
         self.sampler.load(published.files, fingerprint)
 
     def fingerprint(self) -> str:

@@ -131,6 +131,7 @@ class Worker(ModelProcess):
 
         Raises FingerprintMismatch when they are not those of the fingerprint.
         """
+        self.received["weights"] += sum(map(len, published.files.values()))
         if self._is_alike(published.files) and models.replace_weights(self.model, published.files):
             if self.inference_copy is not None:
                 self.inference_copy.refresh()
@@ -382,7 +383,11 @@ class Worker(ModelProcess):
             # Inside, so that an error here is told to the ranks that wait.
             return (yield from self.apply(self.gradient(batch), lr_factor, grad_clip))
 
-        return self.group.run(steps())
+        before = self.group.received
+        try:
+            return self.group.run(steps())
+        finally:
+            self.received["updates"] += self.group.received - before
 
     @enough_memory("the models that are merged")
     def merge(

@@ -89,7 +89,8 @@ class WorkerActor(Named):
             index, size=size, batch_rows=batch_rows, samplers=samplers, wait_seconds=wait_seconds
         )
         self._progress = Progress(self._worker.bounds, name=pulse, every=every)
-        self._telemetry = WorkerTelemetry(store=store, lineage=lineage, worker=index)
+        role = "worker" if samplers is None else "sampler"
+        self._telemetry = WorkerTelemetry(store=store, lineage=lineage, role=role, worker=index)
 
     def call(self, method: str, *args: Any) -> Any:
         """Return the result of the worker's method, or a `Failure`: its own, or that of a call it depends on."""
@@ -99,6 +100,7 @@ class WorkerActor(Named):
                 result = getattr(self._worker, method)(*plain)
         except BootstrapError as error:
             return Failure(error)
+        self._telemetry.received(self._worker.take_received())
         if not self._worker.bounds.shortages:
             return result
         return Told(result, self._worker.take_shortages())

@@ -32,6 +32,11 @@ GAUGES = {
     "reward": ("Mean reward of the last round of RL.", ()),
     "loss": ("Loss of the last update.", ()),
     "informative_share": ("Share of the last round's groups whose rewards differ.", ()),
+    "logprob_difference": (
+        "Largest difference of log-probabilities between sampling and training in the last round, in nats a token.",
+        (),
+    ),
+    "answers_left": ("Answers that the call at work has still to give.", ()),
     "unverifiable_share": ("Share of the answers judged last that could not be judged.", ()),
     "accuracy": ("Held-out accuracy of the newest generation, by level.", ("level",)),
     "target_accuracy": ("Held-out accuracy of the newest generation on the first level that it aims at.", ()),
@@ -50,8 +55,17 @@ COUNTERS = {
     "errors": ("Errors of the run and of publishing beside it, and warnings, by kind.", ("kind",)),
 }
 WORKER_COUNTERS = {
-    "worker_busy_seconds": ("Wall time of a worker's calls, by method.", ("worker", "method")),
+    "worker_busy_seconds": ("Wall time of a process's calls, by method.", ("role", "worker", "method")),
+    "received_bytes": ("Bytes that a process got from others: updates, weights.", ("role", "worker", "what")),
 }
+
+_SHOWN = {
+    "reward": "reward",
+    "loss": "loss",
+    "informative_share": "informative",
+    "logprob_difference": "logprob_difference",
+}
+"""Gauges that follow an event's metrics -> the metric's name."""
 
 _Described = tuple[str, tuple[str, ...]]
 """A figure's description, and its labels beside the common ones."""
@@ -187,9 +201,10 @@ class RayTelemetry(Telemetry):
             self._stage = event.stage
         self._series.set("stage", 1, stage=event.stage)
         self._series.set("progress", event.done / event.total if event.total else 0.0)
-        for name, metric in (("reward", "reward"), ("loss", "loss"), ("informative_share", "informative")):
+        for name, metric in _SHOWN.items():
             if metric in event.metrics:
                 self._series.set(name, event.metrics[metric])
+        self._series.set("answers_left", event.metrics.get("answers_left", 0.0))
         if event.warning:
             self._series.add("errors", 1, kind="warning")
 
@@ -234,12 +249,17 @@ class RayTelemetry(Telemetry):
 
 
 class WorkerTelemetry:
-    """Exports the busy time of one worker."""
+    """Exports the busy time of one process with a model, and what it gets from others."""
 
-    def __init__(self, *, store: str, lineage: str, worker: int) -> None:
+    def __init__(self, *, store: str, lineage: str, role: str, worker: int) -> None:
         self._series = _Series({}, WORKER_COUNTERS, store=store, lineage=lineage)
-        self._worker = str(worker)
+        self._own = {"role": role, "worker": str(worker)}
 
     def call(self, method: str) -> AbstractContextManager[None]:
         """Add the wall time of the block to that of the method's calls."""
-        return self._series.timing("worker_busy_seconds", worker=self._worker, method=method)
+        return self._series.timing("worker_busy_seconds", **self._own, method=method)
+
+    def received(self, sizes: Mapping[str, int]) -> None:
+        """Add bytes that came from other processes, by what they were."""
+        for what, size in sizes.items():
+            self._series.add("received_bytes", size, **self._own, what=what)

@@ -104,7 +104,8 @@ def settle(recipe: Recipe, store: LineageStore, roles: Roles, *, generation: int
     def sampled(done: int, total: int) -> None:
         stage = newest.stage if newest.stage != "start" else STAGE.get() or newest.stage
         told = f"about {done} of {total} answers sampled"
-        observe(replace(newest, stage=stage, metrics={}, message=told, warning=""))
+        metrics = {"answers_left": float(total - done)}
+        observe(replace(newest, stage=stage, metrics=metrics, message=told, warning=""))
 
     keep()
     learners.on_shortage = roles.samplers.on_shortage = short

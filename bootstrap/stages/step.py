@@ -284,6 +284,7 @@ def _run_rounds(
             speed = sum(meter.tokens.values()) / (time.perf_counter() - began)
             told = {"tokens_per_second": speed, "loss": metrics.loss}
             told |= {"reward": drawn.reward} if drawn.reward is not None else {}
+            told |= {"logprob_difference": metrics.logprob_difference} if first else {}
             told |= {"informative": drawn.informative_groups} if drawn.informative_groups is not None else {}
             warning = "" if drawn.common_fault in faults else drawn.common_fault
             faults.add(warning)

@@ -83,6 +83,8 @@ class Group:
 
     def __init__(self, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
+        self.received = 0
+        """Bytes that came from other ranks so far."""
         self._store: dist.Store | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -156,6 +158,7 @@ class Group:
         """Return what every rank has for this one; `outgoing`: what this one has for each, of these sizes."""
         incoming = self._announce(sizes)
         received = outgoing.new_empty(sum(incoming))
+        self.received += (sum(incoming) - incoming[self.rank]) * received.element_size()
         with _peers():
             dist.all_to_all_single(received, outgoing, incoming, list(sizes))
         return received.split(incoming)

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 
 from bootstrap.cli.run import run_recipe
 from bootstrap.cluster.telemetry import RayTelemetry, series
+from bootstrap.config.recipe import Recipe
 from bootstrap.errors import WorkerError
+from bootstrap.planning.plan import make_plan
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -163,6 +166,14 @@ def test_both_workers_tell_what_they_do(exported: list[Sample]) -> None:
     assert set(busy) == {"0", "1"} and all(seconds > 0 for seconds in busy.values())
     methods = _by(exported, "ray_bootstrap_worker_busy_seconds_total", "method")
     assert {"generate", "step"} <= set(methods)
+    assert set(_by(exported, "ray_bootstrap_worker_busy_seconds_total", "role")) == {"worker"}
+
+
+def test_what_workers_get_of_each_other_is_what_a_plan_says(grown: list[Entry], exported: list[Sample]) -> None:
+    recipe = Recipe.model_validate(yaml.safe_load(RECIPE))
+    received = _by(exported, "ray_bootstrap_received_bytes_total", "what")
+    planned = 2 * (20 + 3) * make_plan(recipe, lineage="watched", workers=2).bytes_per_update
+    assert received == {"updates": pytest.approx(planned, rel=0.1)}
 
 
 def test_one_stage_is_at_work(exported: list[Sample]) -> None:

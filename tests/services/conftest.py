@@ -36,7 +36,7 @@ generations:
 evaluation: {prompts_per_level: 200, lookahead: 2, sampled: null}
 guards:
   - {metric: length_ratio, max: 0.001, action: warn}
-resources: {workers: 1, batch_rows: 128, wait_seconds: 300}
+resources: {workers: 1, samplers: {processes: 1}, batch_rows: 128, wait_seconds: 300}
 """
 COMMIT_SECONDS = 600.0
 """Longest wait for one more generation, or for the job's end."""
