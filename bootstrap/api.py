@@ -228,7 +228,7 @@ class Lineage:
         folder = None if into is None else _path(into)
         grown, name = self._located(generation)
         node, recalled = grown.find(name), _recalled(grown)
-        recipe = as_recorded(recalled, node)
+        recipe = as_recorded(recalled, grown.entries[node.number])
         with plugins.trusting_only(trust_plugins):
             plugins.require_trust(plugins.plugins_of(recipe.model_dump(mode="json")))
             check_possible(grown, node, recipe)

@@ -435,6 +435,10 @@ class FinalComparison(Record):
     """Compute of the comparison, in no generation's accounting."""
 
 
+SAMPLERS = "samplers"
+"""Key in `Annotations.environment`: how many processes answered, and by which engine, as `2 with vllm`."""
+
+
 class Annotations(Record):
     """Measurements of a generation, outside the ledger's hash because they differ from run to run."""
 

@@ -18,11 +18,13 @@ from typing import Any
 
 from bootstrap.canonical import canonical_json
 from bootstrap.config.recipe import Recipe
+from bootstrap.config.resources import SamplerProcesses
 from bootstrap.errors import RecipeError, StoreCorrupt
-from bootstrap.ledger_records import ArtifactRef, Generation
+from bootstrap.ledger_records import SAMPLERS, ArtifactRef, Generation
 from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.records import Records
 from bootstrap.lineage.questions.settings import changes, sections
+from bootstrap.lineage.text import one_line
 from bootstrap.loop import run
 from bootstrap.records import Observer
 from bootstrap.roles import Roles
@@ -71,9 +73,24 @@ class Reproduction:
     sentence: str
 
 
-def as_recorded(recipe: Recipe, node: Generation) -> Recipe:
-    """Return a lineage's recipe with the settings of workers that decide the order of sums as a generation had them."""
-    return recipe.model_copy(update={"resources": recipe.resources.model_copy(update={"batch_rows": node.batch_rows})})
+def as_recorded(recipe: Recipe, entry: Entry) -> Recipe:
+    """Return a lineage's recipe with the processes that a generation had, since they decide the order of sums.
+
+    Raises StoreCorrupt for a record that says nothing sensible of its samplers.
+    """
+    resources, told = recipe.resources, entry.annotations.environment.get(SAMPLERS)
+    samplers = None
+    if told is not None:
+        count, _, engine = told.partition(" with ")
+        like = (resources.samplers or SamplerProcesses()).model_dump()
+        try:
+            samplers = SamplerProcesses.model_validate({**like, "processes": int(count), "engine": engine})
+        except ValueError as error:
+            raise StoreCorrupt(
+                f"the record of {entry.generation.name} names {one_line(told)} as its samplers; restore it from a copy"
+            ) from error
+    changes = {"batch_rows": entry.generation.batch_rows, "samplers": samplers}
+    return recipe.model_copy(update={"resources": resources.model_copy(update=changes)})
 
 
 def check_possible(grown: Grown, node: Generation, recipe: Recipe) -> None:

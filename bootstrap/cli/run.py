@@ -29,7 +29,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import GuardStop, LineageMismatch, TrackingError
 from bootstrap.evaluation.concerns import concerns
-from bootstrap.ledger_records import Generation, GuardAction
+from bootstrap.ledger_records import SAMPLERS, Generation, GuardAction
 from bootstrap.lineage import queries, text
 from bootstrap.lineage.outbox import Outbox
 from bootstrap.lineage.tracking import experiment_name, is_remote, resolve_tracking_uri
@@ -384,7 +384,7 @@ def environment(recipe: Recipe) -> dict[str, str]:
     git commit where known."""
     found = {"source_sha256": source_digest()}
     if (samplers := recipe.resources.samplers) is not None:
-        found["samplers"] = f"{samplers.processes} with {samplers.engine}"
+        found[SAMPLERS] = f"{samplers.processes} with {samplers.engine}"
     job = json.loads(os.environ.get(JOB_VARIABLE, "{}"))
     if submission := job.get("metadata", {}).get("job_submission_id"):
         found["ray_submission_id"] = submission

@@ -236,7 +236,8 @@ def _prepare(trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoint
         tables = Tables.read(found)
         meter.add(found.json(METER_FILE))
     else:
-        context.samplers.hold(start)
+        if trainer.step.rejections():
+            context.samplers.hold(start)
         trainer.prepare(tables, meter)
         context.store.put_work("prepared", key, _files(tables, meter))
     return tables, meter
