@@ -84,7 +84,8 @@ function learntFrom(node) {
       ["no gradient: " + reason, value.toLocaleString("en")]),
     ...(judged ? [["verifier's pass rate", percent(counted.passed / judged)]] : []),
   ];
-  return body.length ? [heading("Learnt from"), table(["", ""], body)] : [];
+  const ended = Object.entries(counted.ended || {}).map(([step, why]) => remark(`${step} ${why}`));
+  return body.length ? [heading("Learnt from"), ...ended, table(["", ""], body)] : [];
 }
 
 function signs(node) {
