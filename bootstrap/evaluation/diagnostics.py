@@ -4,7 +4,7 @@
 (`training/drift.py`), and the choice of prompts (`stages/diagnostics.py`).
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 import numpy as np
@@ -90,19 +90,33 @@ def overlap(trained: Iterable[Tokens], heldout: Iterable[Tokens], *, n: int) -> 
     N-grams are compared by 64-bit hashes, and `trained` is read once, `AT_ONCE` prompts at a time. So memory is 8 bytes
     for each n-gram of the held-out prompts, however many prompts were trained on.
     """
-    owned = [np.unique(_ngrams([prompt], n)[0]) for prompt in heldout]
+    owned = [_distinct(*_ngrams(prompts, n)) for prompts in _portions(heldout)]
     grams, owners = np.unique(np.concatenate(owned or [np.empty(0, np.uint64)]), return_counts=True)
     telling = grams[owners == 1]
     if not len(telling):
         return 0.0 if any(True for _ in trained) else None
     found = total = 0
-    rest = iter(trained)
-    while prompts := list(islice(rest, AT_ONCE)):
+    for prompts in _portions(trained):
         hashes, places = _ngrams(prompts, n)
         nearest = np.searchsorted(telling[:-1], hashes)
         found += len(np.unique(places[telling[nearest] == hashes]))
         total += len(prompts)
     return found / total if total else None
+
+
+def _portions(prompts: Iterable[Tokens]) -> Iterator[list[Tokens]]:
+    rest = iter(prompts)
+    while portion := list(islice(rest, AT_ONCE)):
+        yield portion
+
+
+def _distinct(hashes_N: np.ndarray, places_N: np.ndarray) -> np.ndarray:
+    """Return the hashes of each prompt, those that it repeats once."""
+    order = np.lexsort((hashes_N, places_N))
+    hashes_N, places_N = hashes_N[order], places_N[order]
+    is_new = np.ones(len(order), bool)
+    is_new[1:] = (hashes_N[1:] != hashes_N[:-1]) | (places_N[1:] != places_N[:-1])
+    return hashes_N[is_new]
 
 
 def _ngrams(prompts: Sequence[Tokens], n: int) -> tuple[np.ndarray, np.ndarray]:
