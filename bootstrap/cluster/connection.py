@@ -34,6 +34,10 @@ _unclaimed = False
 """Whether `available_workers` joined a cluster that no pool uses yet; Ray leaves such a cluster at exit."""
 
 
+_NODES = {"worker": "learners", "sampler": "samplers"}
+"""A pool's role -> Ray's name of what the nodes for it offer."""
+
+
 def connect(address: str | None, *, cpus: float) -> tuple[bool, bool]:
     """Make this process a driver of Ray; return (whether that Ray is private, whether the caller must leave it).
 
@@ -55,6 +59,15 @@ def connect(address: str | None, *, cpus: float) -> tuple[bool, bool]:
     return cluster is None, True
 
 
+def place_of(role: str) -> dict[str, float]:
+    """Return what a process of a pool's role asks for beside CPUs and GPUs, where the cluster has nodes for the role.
+
+    A node is for `learners` or `samplers` if it was started with a resource of that name, one for each process.
+    """
+    name = _NODES[role]
+    return {name: 1.0} if ray.cluster_resources().get(name) else {}
+
+
 def available_workers(
     *, address: str | None, cpus_per_worker: float, gpus_per_worker: float, beside: Mapping[str, float] | None = None
 ) -> int | None:
@@ -74,7 +87,7 @@ def available_workers(
         _join(cluster)
         _unclaimed = True
     total = ray.cluster_resources()
-    asked = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
+    asked = {"CPU": cpus_per_worker, "GPU": gpus_per_worker, **place_of("worker")}
     if not any(asked.values()):
         asked = {"CPU": 1}
     # The tolerance is for rounding: ten workers of a tenth each fit on one GPU.

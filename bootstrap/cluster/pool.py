@@ -24,7 +24,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import PurePath
@@ -54,7 +54,7 @@ from bootstrap.cluster.actors import (
     worker_environment,
 )
 from bootstrap.cluster.calls import WorkerCall, cause_of_death, clock, cut_off, first_error, late
-from bootstrap.cluster.connection import connect, first_line, last_line
+from bootstrap.cluster.connection import connect, first_line, last_line, place_of
 from bootstrap.cluster.progress import BEAT_SECONDS, Pulses
 from bootstrap.cluster.telemetry import RayTelemetry
 from bootstrap.cluster.vital import Vital
@@ -161,8 +161,11 @@ class RayPool(Pool):
                 self.telemetry = RayTelemetry(store=self._store, lineage=self._lineage)
             if self._private:
                 self._require_that_they_fit()
+            self._each |= (place := place_of(self.role))
             self._actors = [
-                self._actor(WorkerActor, f"{self.role} {index}", cpus=cpus_per_worker, gpus=gpus_per_worker)
+                self._actor(
+                    WorkerActor, f"{self.role} {index}", cpus=cpus_per_worker, gpus=gpus_per_worker, place=place
+                )
                 for index in range(size)
             ]
             with self.telemetry.waiting("places for the workers"):
@@ -181,14 +184,17 @@ class RayPool(Pool):
                 self._introduce()
             undo.pop_all()
 
-    def _actor(self, kind: type[Named], name: str, *, cpus: float, gpus: float) -> Any:
-        """Start an actor of this pool, named after the lineage."""
+    def _actor(
+        self, kind: type[Named], name: str, *, cpus: float, gpus: float, place: Mapping[str, float] | None = None
+    ) -> Any:
+        """Start an actor of this pool, named after the lineage; `place`: as of `place_of`."""
         name = f"{self._lineage} {name}" if self._lineage else name
         options = {
             "name": name,
             "namespace": self._namespace,
             "num_cpus": cpus,
             "num_gpus": gpus,
+            "resources": dict(place or {}),
             "max_restarts": 0,
             "max_task_retries": 0,
             "runtime_env": {"env_vars": worker_environment()},
