@@ -5,6 +5,7 @@ import copy
 import itertools
 import json
 import re
+import shlex
 import subprocess
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from support.kubernetes import (
 )
 
 from bootstrap import __version__
+from bootstrap.cluster.connection import _NODES
 
 pytestmark = pytest.mark.mlflow
 
@@ -331,10 +333,27 @@ def test_compose_and_kubernetes_run_the_same_services(built: Built):
     assert not {name: sorted(found) for name, found in tags.items() if len(found) > 1}
 
 
-def workers(documents: Sequence[Document]) -> Document:
+def groups(documents: Sequence[Document]) -> list[Document]:
     (cluster,) = filter(None, map(ray_cluster, documents))
-    (group,) = cluster["workerGroupSpecs"]
-    return group
+    return cluster["workerGroupSpecs"]
+
+
+def workers(documents: Sequence[Document]) -> Document:
+    return groups(documents)[0]
+
+
+@every_tree
+def test_samplers_have_nodes_like_those_of_learners_and_each_node_offers_its_role(name: str, built: Built):
+    found = copy.deepcopy(groups(built(name)))
+    if name not in ("overlays/samplers", "overlays/everything"):
+        assert [group["groupName"] for group in found] == ["workers"] and found[0]["rayStartParams"] == {}
+        return
+    assert [group["groupName"] for group in found] == ["learners", "samplers"]
+    for group in found:
+        # Ray reads JSON, behind quotes for a shell.
+        (offered,) = shlex.split(group["rayStartParams"].pop("resources"))
+        assert json.loads(offered) == {group.pop("groupName"): 1000}
+    assert found[0] == found[1] and set(_NODES.values()) == {"learners", "samplers"}
 
 
 def asks_for_gpus(group: Document) -> bool:

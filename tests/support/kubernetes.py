@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).parents[2]
 TREE = REPOSITORY / "infra" / "k8s"
 SCHEMAS = REPOSITORY / "tests" / "infra" / "schemas"
 
-COMPONENTS = ("gpu", "spot", "autoscale", "job")
+COMPONENTS = ("gpu", "spot", "autoscale", "samplers", "job")
 """In the order that their comments ask for."""
 COMBINED = "everything"
 """An overlay of all components, which the fixture `tree` writes."""
