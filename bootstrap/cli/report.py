@@ -154,7 +154,8 @@ def _publish(reported: Sequence[Reported], figure: "Figure", numbers: str, *, st
             asked = chosen(one.store).experiment
             receipt = newest_receipt(one.store, one.entries, tracking_uri=uri, experiment=asked)
             if receipt is None:
-                render.warn(f"not in MLflow yet; publish it with: {sync_later(one.store, tracking_uri=uri)}")
+                told = f"{one.curve.lineage} is not in MLflow yet; publish it with:"
+                render.warn(f"{told} {sync_later(one.store, tracking_uri=uri)}")
                 return
             experiment, run = receipt.experiment_id, receipt.lineage_run_id
             comparison.show_in_lineage(run, figure, numbers, tracking_uri=uri, store=store)

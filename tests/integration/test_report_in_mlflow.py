@@ -106,7 +106,8 @@ def test_a_lineage_that_is_not_published_is_told_with_the_command_that_does(tmp_
     build(tmp_path / "runs" / "addition", plan=(PROMOTED,))
     assert report(tmp_path / "runs", "addition", "--json") == 0
     told = capsys.readouterr()
-    assert "`bootstrap lineage --sync` publishes it" in told.err
+    sync = f"lineage --sync --store {tmp_path / 'runs'} --lineage addition"
+    assert "addition is not in MLflow yet; publish it with:" in told.err and sync in " ".join(told.err.split())
     assert json.loads(told.out)["metric"] == "frontier (level)"
 
 
