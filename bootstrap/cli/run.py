@@ -207,9 +207,10 @@ def run_recipe(
     folder = LineageStore(store.absolute() / plan.lineage)
     console = render.console()
     tracking = recipe.tracking
-    foreign = unheeded(folder, tracking.uri) if is_remembered(path) else None
+    foreign = None
     if is_remembered(path):
         # It has no tracking settings, so this user's last ones apply.
+        foreign = unheeded(folder, tracking.uri)
         for line in unchosen(folder, tracking.uri):
             render.warn(line)
         tracking = as_last_run(folder, tracking)

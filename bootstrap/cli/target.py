@@ -113,9 +113,9 @@ def chosen(store: LineageStore, asked: str | None = None) -> Chosen:
     mine, theirs = _recall_here(store), recall(store)
     wanted = asked or os.environ.get(VARIABLE) or (mine.uri if mine else None)
     uri = tracking.resolve_tracking_uri(wanted, store.root.parent)
-    is_heeded = theirs is not None and _is_at(theirs, uri, store) and lies_in(uri, store.root.absolute().parent)
-    there = [mine] if mine is not None and _is_at(mine, uri, store) else [theirs] if theirs and is_heeded else []
-    known = there[0] if there else mine or Target()
+    known = mine or Target()
+    if not (mine and _is_at(mine, uri, store)) and theirs and _is_at(theirs, uri, store):
+        known = theirs if lies_in(uri, store.root.absolute().parent) else known
     return Chosen(uri=uri, experiment=known.experiment, sample_rollouts=known.sample_rollouts)
 
 

@@ -34,7 +34,7 @@ _unclaimed = False
 """Whether `available_workers` joined a cluster that no pool uses yet; Ray leaves such a cluster at exit."""
 
 
-_NODES = {"worker": "learners", "sampler": "samplers"}
+NODES = {"worker": "learners", "sampler": "samplers"}
 """A pool's role -> Ray's name of what the nodes for it offer."""
 
 
@@ -62,9 +62,10 @@ def connect(address: str | None, *, cpus: float) -> tuple[bool, bool]:
 def place_of(role: str) -> dict[str, float]:
     """Return what a process of a pool's role asks for beside CPUs and GPUs, where the cluster has nodes for the role.
 
-    A node is for `learners` or `samplers` if it was started with a resource of that name, one for each process.
+    Nodes are for a role if they were started with the resource `learners` or `samplers`, one for each process. The
+    role's processes go to them alone; other processes may go there too, unless their role has nodes of its own.
     """
-    name = _NODES[role]
+    name = NODES[role]
     return {name: 1.0} if ray.cluster_resources().get(name) else {}
 
 
@@ -87,9 +88,10 @@ def available_workers(
         _join(cluster)
         _unclaimed = True
     total = ray.cluster_resources()
-    asked = {"CPU": cpus_per_worker, "GPU": gpus_per_worker, **place_of("worker")}
+    asked = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
     if not any(asked.values()):
         asked = {"CPU": 1}
+    asked |= place_of("worker")
     # The tolerance is for rounding: ten workers of a tenth each fit on one GPU.
     left = {name: total.get(name, 0) - (beside or {}).get(name, 0) for name in asked}
     fits = min(int(left[name] / each + 1e-9) for name, each in asked.items() if each)

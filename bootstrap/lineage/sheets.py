@@ -52,7 +52,7 @@ def results(node: Generation, *, bar: str) -> str:
         rows = [(text.plain(task), *_level(row)) for task, rows in tasks.items() for row in rows]
         if rows:
             parts.append(text.table((kind, *head), rows))
-    parts += [f"Step {text.plain(step)} {text.plain(why)}." for step, why in node.accounting.ended.items()]
+    parts += [f"{text.plain(step)} {text.plain(why)}." for step, why in node.accounting.ended.items()]
     if node.drawing is not None:
         parts.append(f"Drawn: {queries.drawing_line(node.drawing)}.")
     if diagnostics := queries.diagnostics(node):

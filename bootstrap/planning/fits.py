@@ -36,7 +36,7 @@ def require_fit(
     )
     found = next(fitting, None)
     remedy = (
-        "no setting that it knows would fit; take a smaller model, or a machine with more memory"
+        "no setting of resources.workers and training would fit; take a smaller model, or a machine with more memory"
         if found is None
         else f"set {found[0]}, which needs {found[1] / _GIB:.3g} GiB; or use a machine with more memory"
     )

@@ -35,6 +35,6 @@ class EarlyEnd:
         if self.until is None or self.in_a_row < self.until.rounds or self.done >= self.rounds:
             return ""
         return (
-            f"ended after round {self.done} of {self.rounds}: in {self.until.rounds} in a row at least "
+            f"ended after round {self.done} of {self.rounds}: for {self.until.rounds} rounds in a row, at least "
             f"{100 * self.until.pass_rate:g} % of the answers to its target levels passed"
         )

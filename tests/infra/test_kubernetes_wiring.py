@@ -32,7 +32,7 @@ from support.kubernetes import (
 )
 
 from bootstrap import __version__
-from bootstrap.cluster.connection import _NODES
+from bootstrap.cluster.connection import NODES
 
 pytestmark = pytest.mark.mlflow
 
@@ -49,7 +49,7 @@ OUTSIDE = (
 )
 """The labels of whom else is let in, from whatever namespace."""
 NUMBERS = itertools.count()
-MODEL_NODES = {"ray-head", "ray-worker"}
+MODELNODES = {"ray-head", "ray-worker"}
 
 
 def of_kind(documents: Sequence[Document], kind: str) -> list[Document]:
@@ -78,7 +78,7 @@ def test_the_monitor_finds_a_service_that_every_node_of_ray_stands_behind(name: 
     ]
     assert {end["port"] for end in monitor["spec"]["endpoints"]} <= {port["name"] for port in service["spec"]["ports"]}
     selector = {"matchLabels": service["spec"]["selector"]}
-    assert {pod.component for pod in pods(documents) if selects(selector, pod.labels)} == MODEL_NODES
+    assert {pod.component for pod in pods(documents) if selects(selector, pod.labels)} == MODELNODES
 
 
 @every_tree
@@ -149,8 +149,8 @@ def is_peer(peer: Mapping[str, Any], pod: Pod, *, inside: bool) -> bool:
 
 
 REACHABLE: set[tuple[str, str, int | str]] = {
-    *((source, target, "*") for source in MODEL_NODES for target in MODEL_NODES),
-    *(("prometheus", target, 8080) for target in MODEL_NODES),
+    *((source, target, "*") for source in MODELNODES for target in MODELNODES),
+    *(("prometheus", target, 8080) for target in MODELNODES),
     ("kuberay-operator", "ray-head", 8265),
     ("ray-head", "mlflow", 5000),
     ("mlflow", "postgres", 5432),
@@ -196,7 +196,7 @@ def environment(pod: Pod) -> Iterator[Document]:
 def test_every_pod_is_confined_and_bounded(name: str, built: Built):
     documents = built(name)
     found = pods(documents)
-    assert {pod.component for pod in found} >= MODEL_NODES | {"mlflow", "postgres", "s3"}
+    assert {pod.component for pod in found} >= MODELNODES | {"mlflow", "postgres", "s3"}
     for pod in found:
         inside = pod.spec["securityContext"]
         assert inside["runAsNonRoot"] and inside["runAsUser"] >= 999, pod.owner
@@ -241,7 +241,7 @@ def test_every_node_of_ray_mounts_the_one_store(name: str, built: Built):
     (claim,) = of_kind(documents, "PersistentVolumeClaim")
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
     for pod in pods(documents):
-        if pod.component in MODEL_NODES:
+        if pod.component in MODELNODES:
             (store,) = [volume for volume in pod.spec["volumes"] if volume["name"] == "store"]
             assert store["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
             assert {"name": "store", "mountPath": "/store"} in pod.spec["containers"][0]["volumeMounts"]
@@ -353,7 +353,7 @@ def test_samplers_have_nodes_like_those_of_learners_and_each_node_offers_its_rol
         # Ray reads JSON, behind quotes for a shell.
         (offered,) = shlex.split(group["rayStartParams"].pop("resources"))
         assert json.loads(offered) == {group.pop("groupName"): 1000}
-    assert found[0] == found[1] and set(_NODES.values()) == {"learners", "samplers"}
+    assert found[0] == found[1] and set(NODES.values()) == {"learners", "samplers"}
 
 
 def asks_for_gpus(group: Document) -> bool:
@@ -508,7 +508,7 @@ def test_a_published_mlflow_lets_its_own_page_change_something(tree: Path, monke
 def test_nodes_of_ray_can_write_to_the_store_and_to_temporary_folders_alone(name: str, built: Built):
     """A run without `--store` is refused: its lineage would lie in a home folder that ends with the pod."""
     for pod in pods(built(name)):
-        if pod.component in MODEL_NODES:
+        if pod.component in MODELNODES:
             for container in pod.spec["containers"]:
                 assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/store", "/tmp"}
             caches = {variable["name"]: variable["value"] for variable in environment(pod) if "value" in variable}

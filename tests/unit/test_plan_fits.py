@@ -77,7 +77,7 @@ def test_it_counts_what_samplers_get_and_take(tmp_path: Path, capsys: pytest.Cap
     [
         (2, 0.6, "set resources.workers: 1, which needs"),
         (1, 0.6, r"set training.adapter: \{type: lora\}, which needs"),
-        (1, 0.001, "no setting that it knows would fit"),
+        (1, 0.001, "no setting of resources.workers and training would fit"),
     ],
 )
 def test_what_the_machine_cannot_hold_is_refused_with_what_would_fit(

@@ -17,7 +17,7 @@ from bootstrap.stages.until import EarlyEnd
 from bootstrap.store.lineage_store import LineageStore
 
 UNTIL = Until(pass_rate=0.75, rounds=2)
-WHY = "ended after round 8 of 12: in 2 in a row at least 5 % of the answers to its target levels passed"
+WHY = "ended after round 8 of 12: for 2 rounds in a row, at least 5 % of the answers to its target levels passed"
 
 
 def answers(*found: tuple[int, Status]) -> tuple[list[Rollout], list[Verdict]]:
