@@ -128,6 +128,8 @@ class Work:
     """Numbers that the optimizer keeps of a parameter."""
     copies_matrices: bool = False
     """Whether its step works on copies of a portion of the matrices."""
+    shard: int = 1
+    """Learners that hold one model together; above 1 they do not answer."""
 
     @property
     def trained(self) -> int:
@@ -146,30 +148,49 @@ class Work:
 
     @property
     def state(self) -> int:
-        """What is held between calls: weights, optimizer state, and the last gradient with its copy."""
-        return self.weights + 4 * self.trained * (self.moments + 2)
+        """What is held between calls: weights, optimizer state, and the last gradient with its copy.
+
+        Of a shared model a part of each without copies, and what is gathered for a pass: the outer matrices and a block.
+        """
+        if self.shard == 1:
+            return self.weights + 4 * self.trained * (self.moments + 2)
+        sizes, matrix = self.sizes, self._matrix_bytes
+        weights = matrix * sizes.matrices + 4 * sizes.outer
+        weights += 4 * self.trained if self.adapter_rank is not None else 0
+        gathered = 4 * sizes.outer + matrix * sizes.matrices // sizes.num_layers
+        return -(-(weights + 4 * self.trained * (self.moments + 1)) // self.shard) + gathered
+
+    @property
+    def _matrix_bytes(self) -> int:
+        """Of each number in a matrix inside the blocks, as a rank holds it."""
+        return 2 if self.bf16 and self.adapter_rank is not None else 4
 
     @property
     def step(self) -> int:
         """The optimizer step: beside the state two gradients on their way, or copies of a portion of the matrices."""
-        copies = 4 * self.trained
+        copies = 4 * self.trained // self.shard
         if self.copies_matrices and self.adapter_rank is None:
             # The two matrices into the SwiGLU layer are the largest group of one shape.
             matrix = self.sizes.hidden * self.sizes.intermediate
             group = min(2 * self.sizes.num_layers * matrix, max(MUON_PORTION, matrix))
             copies = max(copies, 4 * MUON_COPIES * group)
-        return self.state + 4 * self.trained + copies
+        return self.state + 4 * self.trained // self.shard + copies
 
     @property
     def hashing(self) -> int:
-        """What a fingerprint takes beside the state: a copy of the trained weights, and a file of it in memory."""
-        return 8 * self.trained
+        """What a fingerprint takes beside the state: a copy of the trained weights, and a file of it in memory.
+
+        Of a shared model one tensor at a time, no larger than what a pass gathers.
+        """
+        return 8 * self.trained if self.shard == 1 else 0
 
     def opening(self, *, stored_bytes: int) -> int:
         """A model folder being opened: its weights in float32, its file and the tensors in it; then the fingerprint.
 
-        `stored_bytes`: of each number in the file.
+        `stored_bytes`: of each number in the file. Of a shared model a rank reads its own part alone.
         """
+        if self.shard > 1:
+            return self.state
         files = stored_bytes if self.adapter_rank is None else 2 * stored_bytes
         hashing = self.hashing if self.adapter_rank is None else 0
         return (4 + files) * (self.sizes.matrices + self.sizes.outer) + hashing
@@ -199,7 +220,7 @@ class Work:
     @property
     def pass_extra(self) -> int:
         """Bytes of a training pass whatever its size: trained matrices rounded to bf16."""
-        return 2 * self.sizes.matrices if self.bf16 and self.adapter_rank is None else 0
+        return 2 * self.sizes.matrices if self.bf16 and self.adapter_rank is None and self.shard == 1 else 0
 
     def training(self, *, tokens: int, targets: int) -> int:
         """Bytes of a training pass over `tokens`, padding included, of which `targets` are predicted."""

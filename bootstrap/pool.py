@@ -21,7 +21,7 @@ from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.optimizers import Optimizer
 from bootstrap.config.resources import SamplerProcesses
 from bootstrap.config.training import Training
-from bootstrap.errors import FingerprintMismatch, MissingRollout
+from bootstrap.errors import FingerprintMismatch, MissingRollout, RecipeError
 from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics, Version
 from bootstrap.memory import Device, MemoryLimits, Shortage
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
@@ -30,6 +30,8 @@ from bootstrap.store.model_folder import of_store
 from bootstrap.store.shards import joined
 from bootstrap.telemetry import Telemetry
 
+OPTIMIZER_STATE = "optimizer.safetensors"
+"""File of `training_state` where each learner holds the whole model."""
 _Found = TypeVar("_Found")
 STAGE: ContextVar[str] = ContextVar("stage", default="")
 """What the driver's calls are for, set by the clock of that stage; a label for whoever watches, never an input."""
@@ -88,8 +90,12 @@ class Pool(ABC):
 
     def broadcast(self, method: str, *args: Any) -> list[Any]:
         """Call a method on every worker with the same arguments and return all results."""
-        shared = [self.share(a) if isinstance(a, dict | bytes) else a for a in args]
+        shared = [self.share(a) if isinstance(a, Mapping | bytes) else a for a in args]
         return self.wait([self.start(w, method, *shared) for w in range(self.size)], what=method)
+
+    def sent(self, files: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """Return a model's files as they travel to the workers: all bytes, since these may be on other machines."""
+        return dict(files)
 
     def configure(self, training: Training) -> Training:
         """Configure every worker, before any weights, and return the settings with `auto` resolved.
@@ -141,7 +147,7 @@ class Pool(ABC):
         """
         if self.provided != base.fingerprint:
             with of_store(base.stored):
-                self.broadcast("provide", dict(base.files), base.fingerprint)
+                self.broadcast("provide", self.sent(base.files), base.fingerprint)
             self.provided = base.fingerprint
 
     def adapt(self, *, seed: int) -> str:
@@ -164,7 +170,7 @@ class Pool(ABC):
         if self.holding != checkpoint.fingerprint:
             self.holding = None
             with of_store(checkpoint.stored):
-                self.broadcast("load", dict(checkpoint.files), checkpoint.fingerprint)
+                self.broadcast("load", self.sent(checkpoint.files), checkpoint.fingerprint)
             self.holding = checkpoint.fingerprint
 
     def load_unverified(self, files: Mapping[str, bytes], *, stored: str = "") -> str:
@@ -173,7 +179,7 @@ class Pool(ABC):
         `stored`: as in a `Checkpoint`.
         """
         with of_store(stored):
-            self.holding = self._one(self.broadcast("load", dict(files), None))
+            self.holding = self._one(self.broadcast("load", self.sent(files), None))
         return self.holding
 
     def _one(self, fingerprints: list[str]) -> str:
@@ -190,7 +196,7 @@ class Pool(ABC):
         Raises FingerprintMismatch when its weights are not those of its fingerprint.
         """
         with of_store(checkpoint.stored):
-            return self.broadcast("load_frozen_sampler", dict(checkpoint.files), checkpoint.fingerprint)[0]
+            return self.broadcast("load_frozen_sampler", self.sent(checkpoint.files), checkpoint.fingerprint)[0]
 
     def drop_frozen_sampler(self, fingerprint: str) -> None:
         """Drop a frozen sampler from every worker."""
@@ -254,7 +260,7 @@ class Pool(ABC):
         self.broadcast("drop_teachers")
         for checkpoint in teachers:
             with of_store(checkpoint.stored):
-                self.broadcast("load_teacher", dict(checkpoint.files), checkpoint.fingerprint)
+                self.broadcast("load_teacher", self.sent(checkpoint.files), checkpoint.fingerprint)
 
     def begin(self, optimizer: Optimizer, critic: ValueHead | None = None) -> None:
         """Start a training step with a fresh optimizer and, if given, a fresh critic."""
@@ -263,7 +269,7 @@ class Pool(ABC):
     def restore(
         self,
         files: Mapping[str, bytes],
-        state: bytes,
+        state: Mapping[str, bytes],
         optimizer: Optimizer,
         critic: ValueHead | None,
         *,
@@ -271,12 +277,23 @@ class Pool(ABC):
     ) -> str:
         """Go on with a training step from its weights and `training_state`; return the weights' fingerprint.
 
-        `stored`: as in a `Checkpoint`.
+        `stored`: as in a `Checkpoint`. Raises RecipeError for the state of learners that shared the model otherwise.
         """
+        self._require_own(state, stored)
         fingerprint = self.load_unverified(files, stored=stored)
         self.begin(optimizer, critic)
-        self.broadcast("restore", state)
+        self._restore(state)
         return fingerprint
+
+    def _require_own(self, state: Mapping[str, bytes], stored: str) -> None:
+        if OPTIMIZER_STATE not in state:
+            raise RecipeError(
+                f"{stored or 'the state'} is of learners that shared one model; set resources.shard above 1 to go on "
+                "from it, or remove that folder to begin the training step anew"
+            )
+
+    def _restore(self, state: Mapping[str, bytes]) -> None:
+        self.broadcast("restore", state[OPTIMIZER_STATE])
 
     def abandon(self) -> None:
         """Forget the weights held, which are of updates that are undone."""
@@ -288,6 +305,13 @@ class Pool(ABC):
             self.holding = self._one(self.broadcast("fingerprint"))
         return Version(self.holding)
 
+    def published(self) -> Any:
+        """Return a handle of the current weights for samplers, once it is sure that they come; or the weights."""
+        published = self.start(0, "export")
+        # Calls of one process run in order: this waits for the export where its failure is known, without its bytes.
+        self.wait([self.start(0, "fingerprint")], what="weights for the samplers")
+        return published
+
     def take(self, version: Version) -> None:
         """Answer with these weights from here on. Raises FingerprintMismatch when others arrive.
 
@@ -297,9 +321,7 @@ class Pool(ABC):
             return
         assert self.source is not None, "workers in both roles hold the weights in training"
         self.holding = None
-        published = self.source.start(0, "export")
-        # Calls of one process run in order: this waits for the export where its failure is known, without its bytes.
-        self.source.wait([self.source.start(0, "fingerprint")], what="weights for the samplers")
+        published = self.source.published()
         self.wait([self.start(w, "renew", published, version.fingerprint) for w in range(self.size)], what="weights")
         self.holding = version.fingerprint
 
@@ -330,7 +352,7 @@ class Pool(ABC):
         onto: Checkpoint | None,
     ) -> Checkpoint:
         """Return the merged model (`training/merge.py`), made by the first worker beside the weights it holds."""
-        files = [self.share(dict(checkpoint.files)) for checkpoint in (*models, *([onto] if onto is not None else []))]
+        files = [self.share(self.sent(checkpoint.files)) for checkpoint in (*models, *([onto] if onto is not None else []))]
         handle = self.start(0, "merge", method, tuple(weights), density, onto is not None, *files)
         return self.wait([handle], what="merged weights")[0]
 
@@ -338,15 +360,16 @@ class Pool(ABC):
         """Return the current weights, from the first worker."""
         return self.wait([self.start(0, "export")], what="export")[0]
 
-    def training_state(self) -> tuple[Checkpoint, bytes]:
-        """Return the weights, once all workers hold the same, and the optimizer's state, of which each has a share."""
+    def training_state(self) -> tuple[Checkpoint, Mapping[str, bytes]]:
+        """Return the weights, once all workers hold the same, and the files of the optimizer's state."""
         # The other workers vouch for what the first one exports, so it hashes its own weights only where it is alone.
         vouching = [self.start(w, "fingerprint") for w in range(min(1, self.size - 1), self.size)]
         owned = [self.start(worker, "optimizer_state") for worker in range(self.size)]
         found = self.wait([*vouching, self.start(0, "export"), *owned], what="checkpoint")
         fingerprints, checkpoint, states = found[: -self.size - 1], found[-self.size - 1], found[-self.size :]
         self.holding = self._one([*fingerprints, checkpoint.fingerprint])
-        return checkpoint, joined([(f"worker {worker}", state) for worker, state in enumerate(states)])
+        state = joined([(f"worker {worker}", state) for worker, state in enumerate(states)])
+        return checkpoint, {OPTIMIZER_STATE: state}
 
     def prove(self, fingerprint: str) -> None:
         """Hash the weights of every worker anew. Raises FingerprintMismatch, naming each that holds others."""

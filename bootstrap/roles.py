@@ -128,7 +128,7 @@ class Learners(Holders, Protocol):
     def restore(
         self,
         files: Mapping[str, bytes],
-        state: bytes,
+        state: Mapping[str, bytes],
         optimizer: Optimizer,
         critic: ValueHead | None,
         *,
@@ -136,7 +136,7 @@ class Learners(Holders, Protocol):
     ) -> str:
         """Go on with a training step from its weights and `training_state`; return the weights' fingerprint.
 
-        `stored`: as in a `Checkpoint`.
+        `stored`: as in a `Checkpoint`. Raises RecipeError for the state of learners that shared the model otherwise.
         """
         ...
 
@@ -172,8 +172,8 @@ class Learners(Holders, Protocol):
         """Return the current weights."""
         ...
 
-    def training_state(self) -> tuple[Checkpoint, bytes]:
-        """Return weights and optimizer state, once all hold the same weights."""
+    def training_state(self) -> tuple[Checkpoint, Mapping[str, bytes]]:
+        """Return the weights, once all hold the same, and the files of the optimizer's state."""
         ...
 
     def publish(self) -> Version:

@@ -129,8 +129,8 @@ class ModelRoom(Room):
         give_back()
 
 
-def work_of(model: Any, training: Training, *, device: Literal["cpu", "cuda"]) -> Work | None:
-    """Return what a worker does with a model; None for a model whose sizes have other names."""
+def work_of(model: Any, training: Training, *, device: Literal["cpu", "cuda"], shard: int = 1) -> Work | None:
+    """Return what a worker does with a model, of which it holds 1/`shard`; None where sizes have other names."""
     sizes = sizes_of(model.config.to_dict())
     if sizes is None:
         return None
@@ -141,6 +141,7 @@ def work_of(model: Any, training: Training, *, device: Literal["cpu", "cuda"]) -
         adapter_rank=training.adapter.rank if training.adapter is not None else None,
         recomputes=training.gradient_checkpointing,
         moments=MOMENTS,
+        shard=shard,
     )
 
 

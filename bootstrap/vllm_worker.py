@@ -11,6 +11,7 @@ from bootstrap.config.training import Training
 from bootstrap.model_process import ModelProcess
 from bootstrap.records import Checkpoint, Request, Rollout, Sampling
 from bootstrap.room import ModelRoom
+from bootstrap.store.on_disk import size_of
 from bootstrap.training.model import model_shape
 from bootstrap.vllm_sampler import VllmSampler
 
@@ -56,7 +57,7 @@ class VllmWorker(ModelProcess):
 
     def renew(self, published: Checkpoint, fingerprint: str) -> None:
         """Take the weights that a learner has published. Raises as `VllmSampler.load`."""
-        self.received["weights"] += sum(map(len, published.files.values()))
+        self.received["weights"] += size_of(published.files)
         self.sampler.load(published.files, fingerprint)
 
     def fingerprint(self) -> str:

@@ -16,7 +16,7 @@ from bootstrap.compute import ModelShape
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.optimizers import Optimizer
-from bootstrap.errors import FingerprintMismatch, RecipeError
+from bootstrap.errors import FingerprintMismatch
 from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
 from bootstrap.memory import ALLOCATION_ERRORS
 from bootstrap.model_process import ModelProcess
@@ -24,6 +24,7 @@ from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Samp
 from bootstrap.rollouts.engine import TransformersEngine
 from bootstrap.room import ModelRoom, enough_memory, work_of
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model
+from bootstrap.store.on_disk import size_of
 from bootstrap.training import chat, lora, packable, precision, speed
 from bootstrap.training import model as models
 from bootstrap.training.data_text import prompt_encoder
@@ -32,6 +33,7 @@ from bootstrap.training.group import Group, Meeting, Steps
 from bootstrap.training.late_ends import LateEnds
 from bootstrap.training.learner import Gradient, Learner
 from bootstrap.training.merge import merge
+from bootstrap.training.teachers import check_teacher
 
 LARGE = 2**25
 """Parameters from which a model's tensors are so large that asking the machine for each costs little."""
@@ -131,7 +133,7 @@ class Worker(ModelProcess):
 
         Raises FingerprintMismatch when they are not those of the fingerprint.
         """
-        self.received["weights"] += sum(map(len, published.files.values()))
+        self.received["weights"] += size_of(published.files)
         if self._is_alike(published.files) and models.replace_weights(self.model, published.files):
             if self.inference_copy is not None:
                 self.inference_copy.refresh()
@@ -274,18 +276,7 @@ class Worker(ModelProcess):
         """
         self._check_weights(files, fingerprint, what="the teacher's")
         teacher, tokenizer = self._frozen(files)
-        if tokenizer.get_vocab() != self.tokenizer.get_vocab():
-            raise RecipeError(
-                "the teacher's vocabulary differs from the student's, so their distributions cannot be compared; "
-                "use distillation.loss: ce, or a teacher with the same tokenizer"
-            )
-        # A tokenizer may have tokens that neither model has an output for; neither draws them.
-        needed = min(max(tokenizer.get_vocab().values()) + 1, models.output_width(self.model))
-        if (width := models.output_width(teacher)) < needed:
-            raise RecipeError(
-                f"the teacher has outputs for {width} of the {needed} tokens that the student can draw; use "
-                "distillation.loss: ce, or a teacher whose output matrix is as wide as its tokenizer"
-            )
+        check_teacher(teacher, tokenizer, student=self.model, student_tokenizer=self.tokenizer)
         if self.training.packing:
             packable.check(teacher, self._compute)
         self.teachers[fingerprint] = teacher

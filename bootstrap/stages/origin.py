@@ -61,7 +61,7 @@ class Origin:
         """Return its weights, every file proven by its hash. Raises StoreCorrupt."""
         return self.store.artifact(self.generation.artifacts["weights"]).checkpoint(self.generation.fingerprint)
 
-    def whole(self) -> dict[str, bytes]:
+    def whole(self) -> Mapping[str, bytes]:
         """Return a whole model's files: its weights, or the base under its adapter."""
         role = "base" if "base" in self.generation.artifacts else "weights"
         return self.store.artifact(self.generation.artifacts[role]).model()
@@ -70,7 +70,7 @@ class Origin:
         """Return the model's configuration in Hugging Face terms."""
         return parsed(self.whole()["config.json"], strict=False)
 
-    def texts(self) -> dict[str, bytes]:
+    def texts(self) -> Mapping[str, bytes]:
         """Return the model's files but its weights: configuration, tokenizer, chat template."""
         role = "base" if "base" in self.generation.artifacts else "weights"
         artifact = self.store.artifact(self.generation.artifacts[role])

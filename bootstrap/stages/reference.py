@@ -61,13 +61,12 @@ class ReferencePolicy:
         elif since == number:
             checkpoint = learners.export()
             if kept is None:
-                contents = {**in_folder(checkpoint.files), FINGERPRINT: checkpoint.fingerprint.encode()}
+                contents = in_folder(checkpoint.files) | {FINGERPRINT: checkpoint.fingerprint.encode()}
                 store.put_work("reference", self._key(since), contents)
         else:
             assert kept is not None, "a reference is stored before the rounds that use it"
-            contents = kept.read_all()
-            fingerprint = contents.pop(FINGERPRINT).decode()
-            checkpoint = Checkpoint(fingerprint=fingerprint, files=out_of_folder(contents), stored=str(kept.path))
+            fingerprint = kept.read(FINGERPRINT).decode()
+            checkpoint = Checkpoint(fingerprint=fingerprint, files=out_of_folder(kept), stored=str(kept.path))
         # A killed run repeats rounds from the last part at most, so older references, of any run, are not asked for.
         oldest = self._round_before(number - number % self.every)
         for past in range(self._swept, oldest, self.settings.refresh_every or 1):

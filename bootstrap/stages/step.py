@@ -32,12 +32,12 @@ from bootstrap.stages.once import METER_FILE, add_measured, keep_measured
 from bootstrap.stages.tables import ShownRow, Tables, UpdateRow, UsageRow
 from bootstrap.stages.trainer import Round, Trainer
 from bootstrap.store.artifacts import Artifact
+from bootstrap.store.on_disk import Files, renamed
 from bootstrap.training.bounds import UpdateWatch
 from bootstrap.training.schedule import schedule_factor
 
 UPDATES_IN_FLIGHT = 3
 """Updates that the workers have been handed at most, so that the driver prepares batches while they compute."""
-OPTIMIZER_STATE = "optimizer.safetensors"
 MODEL_FOLDER = "model/"
 WATCHED = "watched.json"
 """The numbers of a part's updates that later ones are compared with."""
@@ -55,14 +55,15 @@ class StepResult:
     """Earlier generations whose answers it was trained on."""
 
 
-def in_folder(files: Mapping[str, bytes]) -> dict[str, bytes]:
+def in_folder(files: Mapping[str, bytes]) -> Files:
     """Return a model's files as they are kept beside others, in a folder of their own."""
-    return {f"{MODEL_FOLDER}{name}": data for name, data in files.items()}
+    return renamed(files, lambda name: f"{MODEL_FOLDER}{name}")
 
 
-def out_of_folder(contents: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return the files that `in_folder` was given."""
-    return {name.removeprefix(MODEL_FOLDER): data for name, data in contents.items()}
+def out_of_folder(artifact: Artifact) -> Files:
+    """Return the files that `in_folder` was given, and the artifact keeps."""
+    found = artifact.contents(lambda name: name.startswith(MODEL_FOLDER))
+    return renamed(found, lambda name: name.removeprefix(MODEL_FOLDER))
 
 
 def by_role(results: Sequence[StepResult]) -> dict[str, Artifact]:
@@ -202,9 +203,9 @@ def _run_parts(trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoi
         for name, value in watch.peaks.items():
             spent.note(name, value)
         with spent.clock("other"):
-            checkpoint, optimizer = context.learners.training_state()
+            checkpoint, own = context.learners.training_state()
             key = _key(trainer, inputs, part)
-            new = store.put_work("state", key, {**in_folder(checkpoint.files), OPTIMIZER_STATE: optimizer})
+            new = store.put_work("state", key, in_folder(checkpoint.files) | own)
             store.put_work("part", key, {**_files(rows, spent), WATCHED: json.dumps(watch.added()).encode()})
             if state is not None:
                 store.remove_work(state)
@@ -250,10 +251,8 @@ def _restore(trainer: Trainer[Any], start: Checkpoint, state: Artifact | None) -
         learners.hold(start)
         learners.begin(step.optimizer, step.critic)
         return start
-    contents = state.read_all()
-    optimizer = contents.pop(OPTIMIZER_STATE)
-    files = out_of_folder(contents)
-    fingerprint = learners.restore(files, optimizer, step.optimizer, step.critic, stored=str(state.path))
+    files, own = out_of_folder(state), state.contents(lambda name: not name.startswith(MODEL_FOLDER), large=0)
+    fingerprint = learners.restore(files, own, step.optimizer, step.critic, stored=str(state.path))
     return Checkpoint(fingerprint=fingerprint, files=files)
 
 

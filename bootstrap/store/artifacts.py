@@ -21,10 +21,11 @@ from bootstrap.errors import StoreCorrupt, StoreError
 from bootstrap.ledger_records import ArtifactRef
 from bootstrap.reading import MAX_BYTES, MAX_DOCUMENT_BYTES, MAX_JSON_BYTES, Folder, Root, parsed
 from bootstrap.records import Checkpoint
-from bootstrap.store import durable
+from bootstrap.store import durable, on_disk
 from bootstrap.store.freed import FILE_NAME as FREED_NAME
 from bootstrap.store.freed import Freed, freed_error, mark_of
 from bootstrap.store.model_folder import check_folder, of_store
+from bootstrap.store.on_disk import Entry, Files, OnDisk, entries, parts_of
 
 MANIFEST_NAME = "manifest.json"
 _REMEDY = (
@@ -134,12 +135,24 @@ class Artifact:
         """Return the bytes of every file by name, each verified as in `read`."""
         return {name: self.read(name) for name in self.files}
 
-    def model(self, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, bytes]:
-        """Return the files of the model's folder that it is, as `read_all` does, once they can be a model's.
+    def contents(self, wanted: Callable[[str], bool] = lambda name: True, *, large: int | None = None) -> Files:
+        """Return its files by name: small ones read and verified now, large ones when they are asked for.
+
+        `large`: bytes from which one is; None is `on_disk.LARGE`. Raises as `read`.
+        """
+        large = on_disk.LARGE if large is None else large
+        return Files({name: self._entry(name, large=large) for name in self.files if wanted(name)})
+
+    def _entry(self, name: str, *, large: int) -> Entry:
+        digest, size = self.files[name]
+        return self.read(name) if size < large else OnDisk(self.path / self._stored(name), size, digest)
+
+    def model(self, wanted: Callable[[str], bool] = lambda name: True) -> Files:
+        """Return the files of the model's folder that it is, as `contents` does, once they can be a model's.
 
         `wanted`: of a name, whether that file is read. Raises StoreCorrupt, which names file and key.
         """
-        files = {name: self.read(name) for name in self.files if wanted(name)}
+        files = self.contents(wanted)
         with of_store(str(self.path)):
             check_folder(files)
         return files
@@ -161,7 +174,7 @@ def put_artifact(
     *,
     files: durable.Files = durable.OS,
 ) -> Artifact:
-    """Write `contents` as the artifact of `kind` made from `inputs` into the folder `parent`, and return it.
+    """Write `contents`, of which files on the disk (`on_disk.py`) are copied in parts, as the artifact of `kind` made from `inputs` into the folder `parent`, and return it.
 
     An existing artifact is returned unchanged, but for freed weights, which are put back. Raises StoreError;
     StoreCorrupt if an existing one is broken.
@@ -170,18 +183,25 @@ def put_artifact(
     for name in (MANIFEST_NAME, FREED_NAME):
         if name in contents:
             raise StoreError(f"an artifact's files cannot include {name}: give the file another name")
-    identity = stage_id(kind, inputs)
+    identity, given = stage_id(kind, inputs), entries(contents)
     manifest = {
-        "files": {name: {"sha256": sha256(data), "size": len(data)} for name, data in contents.items()},
+        "files": {name: _proven(entry) for name, entry in given.items()},
         "id": identity,
         "inputs": inputs,
         "kind": kind,
     }
-    everything = {**contents, MANIFEST_NAME: canonical_json(manifest)}
-    durable.write_folder(parent / folder_name(kind, identity), everything, files=files, mode=durable.READ_ONLY)
+    everything = {name: parts_of(entry) for name, entry in {**given, MANIFEST_NAME: canonical_json(manifest)}.items()}
+    durable.write_parts(parent / folder_name(kind, identity), everything, files=files, mode=durable.READ_ONLY)
     artifact = find_artifact(parent, kind, inputs)
     assert artifact is not None, "the folder has just been written"
     return artifact if artifact.freed is None else put_back(artifact, contents, files=files)
+
+
+def _proven(entry: Entry) -> dict[str, Any]:
+    """Return what the manifest says of a file."""
+    if isinstance(entry, bytes):
+        return {"sha256": sha256(entry), "size": len(entry)}
+    return {"sha256": entry.sha256 or sha256_of(entry.parts()), "size": entry.size}
 
 
 def put_back(artifact: Artifact, contents: Mapping[str, bytes], *, files: durable.Files = durable.OS) -> Artifact:

@@ -72,7 +72,7 @@ def make_folder(path: Path, *, files: Files = OS) -> None:
 
 def write_file(path: Path, data: bytes, *, files: Files = OS) -> None:
     """Replace or create the file `path`: readers see the old content or all of `data`. Raises StoreError."""
-    temporary = _temporary(path)
+    temporary = temporary_beside(path)
     with store_errors(path), _discarded_on_failure(temporary, files=files):
         _create(temporary, data, files=files, mode=WRITABLE)
         files.rename(temporary, path)
@@ -81,7 +81,7 @@ def write_file(path: Path, data: bytes, *, files: Files = OS) -> None:
 
 def create_exclusively(path: Path, data: bytes, *, files: Files = OS) -> None:
     """Create the read-only file `path`, never torn. Raises FileExistsError if it exists, else StoreError."""
-    temporary = _temporary(path)
+    temporary = temporary_beside(path)
     with store_errors(path), _discarded_on_failure(temporary, files=files):
         _create(temporary, data, files=files, mode=READ_ONLY)
         files.link(temporary, path)
@@ -94,7 +94,7 @@ def create_from(path: Path, parts: Iterable[bytes], *, files: Files = OS) -> Non
 
     Raises FileExistsError if it exists, else StoreError, and what `parts` raises.
     """
-    temporary = _temporary(path)
+    temporary = temporary_beside(path)
     with store_errors(path), _discarded_on_failure(temporary, files=files):
         _create_from(temporary, parts, files=files, mode=WRITABLE)
         files.link(temporary, path)
@@ -104,7 +104,7 @@ def create_from(path: Path, parts: Iterable[bytes], *, files: Files = OS) -> Non
 
 def temporary_folder(path: Path, *, files: Files = OS) -> Path:
     """Return a new folder beside `path` under a name that readers skip, for `fill_folder`. Raises StoreError."""
-    temporary = _temporary(path)
+    temporary = temporary_beside(path)
     with store_errors(path):
         files.mkdir(temporary)
     return temporary
@@ -166,8 +166,15 @@ def write_folder(path: Path, contents: Mapping[str, bytes], *, files: Files = OS
     Names may hold one subfolder (`model/config.json`). Returns False, changing nothing, if a non-empty folder exists
     there. Raises StoreError.
     """
-    names = {check_name(name, depth=2): data for name, data in contents.items()}
-    stage = _temporary(path)
+    return write_parts(path, {name: (data,) for name, data in contents.items()}, files=files, mode=mode)
+
+
+def write_parts(
+    path: Path, contents: Mapping[str, Iterable[bytes]], *, files: Files = OS, mode: int = WRITABLE
+) -> bool:
+    """Create a folder as `write_folder` does, each file from its parts. Raises StoreError, and what the parts raise."""
+    names = {check_name(name, depth=2): parts for name, parts in contents.items()}
+    stage = temporary_beside(path)
     with store_errors(path), _discarded_on_failure(stage, files=files):
         is_new = not (path.is_dir() and any(path.iterdir()))
         if is_new:
@@ -175,8 +182,8 @@ def write_folder(path: Path, contents: Mapping[str, bytes], *, files: Files = OS
             folders = sorted({stage / name.parent for name in names} | {stage})
             for folder in folders[1:]:
                 files.mkdir(folder)
-            for name, data in sorted(names.items()):
-                _create(stage / name, data, files=files, mode=mode)
+            for name, parts in sorted(names.items()):
+                _create_from(stage / name, parts, files=files, mode=mode)
             for folder in reversed(folders):
                 _sync_folder(folder, files=files)
             try:
@@ -201,7 +208,7 @@ def remove_folder(path: Path, *, files: Files = OS) -> None:
     """Remove the folder `path`; readers see all of it or none. A missing one is no error. Raises StoreError."""
     if not path.exists():
         return
-    temporary = _temporary(path)
+    temporary = temporary_beside(path)
     with store_errors(path, doing="remove"):
         files.rename(path, temporary)
         _sync_folder(path.parent, files=files)
@@ -257,7 +264,8 @@ def overwrite(descriptor: int, data: bytes) -> None:
     os.pwrite(descriptor, data, 0)
 
 
-def _temporary(path: Path) -> Path:
+def temporary_beside(path: Path) -> Path:
+    """Return a path beside `path` under a new name that readers skip."""
     return path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
 
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from bootstrap.canonical import canonical_json, digest_of, sha256, sha256_of
 from bootstrap.errors import StoreCorrupt
 from bootstrap.reading import OpenFile, parsed
+from bootstrap.store.on_disk import Entry, entries
 
 MODEL_WEIGHTS = "model.safetensors"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -42,12 +43,19 @@ _BITS = {
 def fingerprint_model(files: Mapping[str, bytes]) -> str:
     """Return the fingerprint of the weights in a folder (file name -> bytes): a whole model, or an adapter on its base.
 
-    Raises StoreCorrupt if a file is invalid, KeyError if one is missing.
+    A file on the disk is read in parts. Raises StoreCorrupt if a file is invalid, KeyError if one is missing.
     """
     base = base_fingerprint(files)
     if base is None:
-        return fingerprint_safetensors(files[MODEL_WEIGHTS])
-    return fingerprint_adapter(fingerprint_safetensors(files[ADAPTER_WEIGHTS]), base, files[ADAPTER_CONFIG])
+        return _fingerprint_entry(entries(files)[MODEL_WEIGHTS])
+    return fingerprint_adapter(_fingerprint_entry(entries(files)[ADAPTER_WEIGHTS]), base, files[ADAPTER_CONFIG])
+
+
+def _fingerprint_entry(entry: Entry) -> str:
+    if isinstance(entry, bytes):
+        return fingerprint_safetensors(entry)
+    with entry.opened() as file:
+        return fingerprint_file(file)
 
 
 def fingerprint_adapter(weights: str, base: str, config: bytes) -> str:

@@ -23,7 +23,8 @@ from bootstrap.config.model_texts import (
     text_in,
 )
 from bootstrap.errors import ModelFault, StoreCorrupt
-from bootstrap.store.fingerprint import ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_WEIGHTS, tensors_of
+from bootstrap.store.fingerprint import ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_WEIGHTS, tensors_in, tensors_of
+from bootstrap.store.on_disk import entries
 
 FEW = 4096
 """So many modules are made without looking at the weights: one tensor may hold all experts of a layer."""
@@ -77,8 +78,13 @@ def of_store(folder: str) -> Iterator[None]:
 
 def _shapes(files: Mapping[str, bytes], name: str) -> tuple[int, int]:
     """Return the number of tensors in a file, and the largest of their dimensions. Raises ModelFault."""
+    entry = entries(files)[name]
     try:
-        shapes = [shape for _, shape, _ in tensors_of(files[name]).values()]
+        if isinstance(entry, bytes):
+            shapes = [shape for _, shape, _ in tensors_of(entry).values()]
+        else:
+            with entry.opened() as file:
+                shapes = [shape for _, shape, _, _ in tensors_in(file).values()]
     except StoreCorrupt as error:
         reason = str(error).partition("; ")[0]
     else:

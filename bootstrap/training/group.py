@@ -107,6 +107,16 @@ class Group:
         Raises PeerFailed; WorkerError when this machine does not have the address.
         """
         within = timedelta(seconds=seconds)
+        with self.met(meeting, seconds, address) as store, _peers():
+            dist.init_process_group("gloo", store=store, rank=self.rank, world_size=self.size, timeout=within)
+            dist.barrier()
+            # Updates may take longer than meeting.
+            _set_pg_timeout(LONGEST)
+
+    @contextmanager
+    def met(self, meeting: Meeting, seconds: float, address: str) -> Generator[dist.Store]:
+        """Yield where the ranks find each other, until they have. Arguments and errors are those of `join`."""
+        within = timedelta(seconds=seconds)
         if not meeting.host:
             os.environ[INTERFACE] = interface(LOOPBACK)
         elif INTERFACE not in os.environ:
@@ -117,10 +127,7 @@ class Group:
                 self._store.set_timeout(within)
             elif self._store is None:
                 self._store = dist.TCPStore(meeting.host, meeting.port, self.size, timeout=within)
-            dist.init_process_group("gloo", store=self._store, rank=self.rank, world_size=self.size, timeout=within)
-            dist.barrier()
-            # Updates may take longer than meeting.
-            _set_pg_timeout(LONGEST)
+        yield self._store
         if self._folder is not None:
             self._folder.cleanup()
 

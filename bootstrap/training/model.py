@@ -348,8 +348,8 @@ def check_logits(ours: Tensor, theirs: Tensor, *, kind: str) -> None:
 def passed_on(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the files that a folder's descendants take over unchanged: tokenizer, chat template, framing, origin."""
     return {
-        name: data
-        for name, data in files.items()
+        name: files[name]
+        for name in files
         if name.startswith("tokenizer") or name.endswith(".jinja") or name in (PROMPTING, IMPORT)
     }
 

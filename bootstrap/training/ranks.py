@@ -4,7 +4,6 @@ Ranks 0 to S - 1 hold one copy of the model, each 1/S of it (S: `shard`); so do 
 the same calls in the same order. Left out: who starts the processes and hands out their numbers.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch._C._distributed_c10d import Store
 from torch.distributed.device_mesh import DeviceMesh
 
-from bootstrap.errors import RecipeError, WorkerError
+from bootstrap.errors import PeerFailed, RecipeError, WorkerError
 
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 _LOST = ("gloo", "NCCL", "Connection closed by peer", "Timed out waiting")
@@ -51,13 +50,13 @@ class Ranks:
 
     @contextmanager
     def together(self, what: str) -> Iterator[None]:
-        """Do something that every rank does. Raises WorkerError where another rank does not, or not in time."""
+        """Do something that every rank does. Raises PeerFailed where another rank does not, or not in time."""
         try:
             yield
         except RuntimeError as error:
             if isinstance(error, WorkerError) or not _is_lost(error):
                 raise
-            raise WorkerError(
+            raise PeerFailed(
                 f"rank {self.rank} of {self.size} waited for the others at {what}, and one of them is gone or took "
                 f"longer than {self.seconds:g} s (resources.wait_seconds): {error}"
             ) from error
@@ -88,18 +87,13 @@ def join(
     shard: int,
     device: torch.device,
     seconds: float,
-    host: str | None = None,
 ) -> Ranks:
     """Meet the other ranks at a store and return this one's place; every process joins once.
 
-    `shard`: ranks that hold one copy; `seconds`: longest wait of any exchange; `host`: network interface for gloo
-    between machines, such as eth0. Raises RecipeError for a `shard` that does not divide the ranks, WorkerError if some
-    do not come.
+    `shard`: ranks that hold one copy; `seconds`: longest wait of any exchange. Raises RecipeError for a `shard` that
+    does not divide the ranks, WorkerError if some do not come.
     """
-    if size % shard:
-        raise RecipeError(f"resources.learners.shard is {shard}, which does not divide {size} processes; use a divisor")
-    if host is not None:
-        os.environ["GLOO_SOCKET_IFNAME"] = host
+    require_divisor(shard, size)
     wait = timedelta(seconds=seconds)
     try:
         dist.init_process_group(BACKENDS[device.type], store=store, rank=rank, world_size=size, timeout=wait)
@@ -107,6 +101,12 @@ def join(
     except RuntimeError as error:
         raise WorkerError(f"rank {rank} of {size} did not find the others in {seconds:g} s: {error}") from error
     return Ranks(rank=rank, size=size, device=device, seconds=seconds, mesh=mesh)
+
+
+def require_divisor(shard: int, size: int) -> None:
+    """Raise RecipeError where so many ranks make no whole number of copies."""
+    if size % shard:
+        raise RecipeError(f"resources.shard is {shard}, which does not divide {size} workers; use a divisor")
 
 
 def _mesh(size: int, shard: int, kind: str, wait: timedelta) -> DeviceMesh:

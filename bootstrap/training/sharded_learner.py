@@ -6,6 +6,7 @@ collectives run inside them, so a rank without work passes nothing along.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
+from bootstrap.compute import MAX_LOGITS
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.optimizers import Optimizer
 from bootstrap.errors import StoreError, UpdateFault
 from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
+from bootstrap.memory import Room
 from bootstrap.records import Batch, Example
 from bootstrap.training import sharded, sharded_state
 from bootstrap.training.batch import MicroBatch, micro_batches, nothing
@@ -34,6 +38,7 @@ from bootstrap.training.sums import Sums, metrics_of
 from bootstrap.training.trainables import Trainables
 
 RowsOf = Callable[[list[Example]], dict[str, list[int]]]
+_Pass = tuple[list[Example], MicroBatch]
 WEIGHTS, VALUE = "weights", "value"
 """Kind and key of a parameter itself in a checkpoint, beside the keys of its optimizer's state."""
 _CALLS: tuple[RowsOf, ...] = (rows_by_kl_target, rows_by_teacher)
@@ -43,7 +48,7 @@ _CALLS: tuple[RowsOf, ...] = (rows_by_kl_target, rows_by_teacher)
 class ShardedLearner(Learner):
     """This rank's part of model, critic, optimizers and frozen models (`teachers`), sharded over the same ranks.
 
-    `step` stands in place of `gradient` and `apply`, and `save` in place of `state`. Each method raises WorkerError
+    `step` stands in place of `gradient` and `apply`, and `save` in place of `state`. Each method raises PeerFailed
     where another rank is gone, or does not come in time.
     """
 
@@ -113,31 +118,11 @@ class ShardedLearner(Learner):
         with self.ranks.together("the log-probabilities"):
             return super().recompute_logprobs(examples, temperature=temperature)
 
-    def divergence(self, examples: Sequence[Example], fingerprint: str) -> Divergence:
-        """Return the divergence of the model from a teacher on this rank's examples."""
-        mine = micro_batches(
-            examples,
-            pad=self.pad,
-            max_rows=self.max_rows,
-            max_targets=self.max_targets,
-            max_tokens=self.room.tokens(),
-        )
-        with self.ranks.together("the divergence"):
-            passes = self._equally_many(list(mine), packed=False)
-            return divergence_over(passes, self.teachers[fingerprint], model=self.model, compute=self.compute)
-
     def _passes(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], MicroBatch]]:
-        yield from self._equally_many(list(self._micro_batches(examples)), packed=self.packed)
-
-    def _equally_many(
-        self, mine: list[tuple[list[Example], MicroBatch]], *, packed: bool
-    ) -> Iterator[tuple[list[Example], MicroBatch]]:
-        """Yield this rank's passes, and then empty ones up to the greatest number of any rank."""
-        number = int(self.ranks.greatest(torch.tensor(len(mine))))
-        mine += [([], nothing(pad=self.pad, packed=packed))] * (number - len(mine))
+        mine = _equally_many(list(self._micro_batches(examples)), ranks=self.ranks, pad=self.pad, packed=self.packed)
         names = sorted(self.teachers)
         calls = [[[name in rows_of(part) for name in names] for rows_of in _CALLS] for part, _ in mine]
-        agreed = self.ranks.greatest(torch.tensor(calls, dtype=torch.long)) if number and names else None
+        agreed = self.ranks.greatest(torch.tensor(calls, dtype=torch.long)) if mine and names else None
         for place, (part, micro) in enumerate(mine):
             if agreed is not None:
                 self.agreed = {
@@ -152,7 +137,7 @@ class ShardedLearner(Learner):
         return [(name, rows.get(name, [])) for name in self.agreed.get(rows_of, [])]
 
     def save(self, folder: Path) -> None:
-        """Write the trained weights, the optimizers' state and the critic, a file for each rank.
+        """Write what an update changes beside the model's weights, a file for each rank: optimizers' state, critic.
 
         `folder` is complete or absent, on a disk that all ranks see. Raises StoreError if it is there already.
         """
@@ -160,14 +145,15 @@ class ShardedLearner(Learner):
             sharded_state.save(self._tensors(), folder, self.ranks)
 
     def restore(self, folder: Path) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Continue from a `save` of the same model and optimizer settings, by any number of ranks.
+        """Continue from a `save` of the same weights and optimizer settings, by any number of ranks.
 
         Raises StoreError for one that cannot be read, or is of another model.
         """
         optimizers, named = self.trainables.all_optimizers, self.trainables.named
         saved = [path.split("|") for path in sharded_state.saved(folder)]
-        there = {name for kind, name, _ in saved if kind == WEIGHTS}
-        if different := sorted(there ^ {self.names[id(one)] for one in self.trainables.all}):
+        unknown = {name for _, name, _ in saved} - {self.names[id(one)] for one in self.trainables.all}
+        missing = {self.names[id(one)] for one in self.trainables.critic} - {name for _, name, _ in saved}
+        if different := sorted(unknown | missing):
             raise StoreError(f"{folder} is of another model or adapter, by {different[0]}; restore its own learner")
         for kind, name, key in saved:
             if kind in optimizers:
@@ -178,7 +164,7 @@ class ShardedLearner(Learner):
             sharded_state.load(self._tensors(), folder)
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Return all that an update changes, by `kind|parameter|key`."""
+        """Return all that an update changes beside the model's weights, by `kind|parameter|key`."""
         names = self.names
         states = {
             f"{kind}|{names[id(parameter)]}|{key}": value
@@ -187,7 +173,7 @@ class ShardedLearner(Learner):
             for key, value in state.items()
             if torch.is_tensor(value)
         }
-        weights = {f"{WEIGHTS}|{names[id(one)]}|{VALUE}": one.detach() for one in self.trainables.all}
+        weights = {f"{WEIGHTS}|{names[id(one)]}|{VALUE}": one.detach() for one in self.trainables.critic}
         return weights | states
 
     def fingerprint(self) -> str:
@@ -207,6 +193,40 @@ class ShardedLearner(Learner):
     def close(self) -> None:
         """Leave the other ranks; nothing else may follow."""
         self.ranks.leave()
+
+
+def divergence(
+    examples: Sequence[Example],
+    other: PreTrainedModel,
+    *,
+    model: PreTrainedModel,
+    ranks: Ranks,
+    max_rows: int,
+    compute: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    room: Room | None = None,
+) -> Divergence:
+    """Return what `drift.divergence_from` does of this rank's examples; both models are sharded over the ranks.
+
+    Raises PeerFailed.
+    """
+    room, pad = room or Room(), model.config.pad_token_id or 0
+    max_targets = max(MAX_LOGITS[ranks.device.type] // model.config.vocab_size, 1)
+    mine = micro_batches(examples, pad=pad, max_rows=max_rows, max_targets=max_targets, max_tokens=room.tokens())
+    with ranks.together("the divergence"):
+        passes = _equally_many(list(mine), ranks=ranks, pad=pad, packed=False)
+        return divergence_over(_told(passes, room), other, model=model, compute=compute)
+
+
+def _told(passes: Iterable[_Pass], room: Room) -> Iterator[_Pass]:
+    for part, micro in passes:
+        room.passing(micro.tokens_BT.numel(), sequences=len(micro.lengths))
+        yield part, micro
+
+
+def _equally_many(mine: list[_Pass], *, ranks: Ranks, pad: int, packed: bool) -> list[_Pass]:
+    """Return this rank's passes, and then empty ones up to the greatest number of any rank."""
+    number = int(ranks.greatest(torch.tensor(len(mine))))
+    return [*mine, *[([], nothing(pad=pad, packed=packed))] * (number - len(mine))]
 
 
 def _gradients(parameters: Iterable[torch.nn.Parameter]) -> list[Tensor]:

@@ -4,7 +4,7 @@
 |-------------|------------------------------------------------------------------------------------------------------|
 | checkpoint  | torch.distributed.checkpoint as safetensors, a file for each rank; read by any number of ranks       |
 | folder      | one safetensors file, which rank 0 writes tensor by tensor in the order of names, as they arrive     |
-| fingerprint | version 2: each tensor is hashed by one rank, which gathers it alone                                 |
+| fingerprint | version 1: rank 0 hashes all tensors in order; version 2: each rank hashes those that it gathers      |
 """
 
 import hashlib
@@ -47,11 +47,11 @@ _NAMES = {dtype: name for name, dtype in TYPES.items()}
 
 def save(tensors: Mapping[str, Tensor], folder: Path, ranks: Ranks) -> None:
     """Write tensors that the ranks hold together; `folder` is complete or absent. Raises StoreError if it exists."""
-    staged = _by_first(ranks, lambda: _staged(folder))
+    staged = by_first(ranks, lambda: _staged(folder))
     writer = HuggingFaceStorageWriter(str(staged), save_distributed=True)
     with _checkpoint_errors(folder):
         state_dict_saver.save(dict(tensors), storage_writer=writer)
-    _by_first(ranks, lambda: _named(staged, folder))
+    by_first(ranks, lambda: _named(staged, folder))
 
 
 def saved(folder: Path) -> list[str]:
@@ -92,20 +92,28 @@ def fingerprint(held: ShardedModel, ranks: Ranks) -> str:
     return _of_both(held, fingerprint_digests([one for part in every for one in part]))
 
 
+def first_fingerprint(held: ShardedModel, ranks: Ranks) -> str:
+    """Return the version 1 fingerprint of the weights, as `export` does, without a file."""
+    digest = hashlib.sha256()
+    for _ in _safetensors(held, ranks, digest):
+        pass
+    return by_first(ranks, lambda: _of_both(held, digest.hexdigest()))
+
+
 def export(held: ShardedModel, path: Path, ranks: Ranks) -> str:
     """Write the weights as a Hugging Face folder, and return their version 1 fingerprint, the same on each rank."""
     name = MODEL_WEIGHTS if held.base is None else ADAPTER_WEIGHTS
     digest = hashlib.sha256()
     parts = _safetensors(held, ranks, digest)
-    staged = _by_first(ranks, lambda: _staged(path))
+    staged = by_first(ranks, lambda: _staged(path))
     if ranks.rank == 0:
         small = ((file, [content]) for file, content in _small(held).items())
         durable.fill_folder(staged, itertools.chain(small, [(name, parts)]))
     else:
         for _ in parts:
             pass
-    _by_first(ranks, lambda: _named(staged, path))
-    return _by_first(ranks, lambda: _of_both(held, digest.hexdigest()))
+    by_first(ranks, lambda: _named(staged, path))
+    return by_first(ranks, lambda: _of_both(held, digest.hexdigest()))
 
 
 def _staged(folder: Path) -> Path:
@@ -119,7 +127,7 @@ def _named(staged: Path, folder: Path) -> None:
         raise StoreError(f"{folder} is there already; write into a new folder")
 
 
-def _by_first(ranks: Ranks, work: Callable[[], _Result]) -> _Result:
+def by_first(ranks: Ranks, work: Callable[[], _Result]) -> _Result:
     """Return on every rank what rank 0 alone does. Raises its StoreError on every rank."""
     told: list[Any] = [None, None]
     if ranks.rank == 0:

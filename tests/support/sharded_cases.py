@@ -21,7 +21,7 @@ from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.training.model import model_shape
 from bootstrap.training.precision import compute
 from bootstrap.training.ranks import Ranks
-from bootstrap.training.sharded_learner import ShardedLearner
+from bootstrap.training.sharded_learner import ShardedLearner, divergence
 from bootstrap.training.sharded_load import load, load_adapted
 from bootstrap.worker import Worker
 
@@ -138,14 +138,16 @@ def _trained(
     )
 
 
-def learner_of(case: Case, ranks: Ranks, files: dict[str, Any] | None = None) -> ShardedLearner:
-    """Return this rank's part of a case's learner."""
+def learner_of(
+    case: Case, ranks: Ranks, files: dict[str, Any] | None = None, *, trained: Folder | None = None
+) -> ShardedLearner:
+    """Return this rank's part of a case's learner; `trained`: a folder of what it trains, in place of its start."""
     files = files or dict(case.files)
     adapter = case.training.adapter
     if adapter is None:
-        held = load(files, ranks, bf16=case.bf16)
+        held = load(trained or files, ranks, bf16=case.bf16)
     else:
-        fingerprint = fingerprint_model(case.files)
+        fingerprint, adapter = fingerprint_model(case.files), trained or adapter
         held = load_adapted(files, ranks, fingerprint=fingerprint, adapter=adapter, seed=7, bf16=case.bf16)
     teacher = load(dict(case.teacher), ranks, bf16=case.bf16, frozen=True)
     return ShardedLearner(
@@ -172,20 +174,25 @@ def by_ranks(ranks: Ranks, cases: Sequence[Case], folder: Path) -> dict[str, Tra
         shards = shards_of(examples, ranks.size)
         metrics = [learner.step(batch_of(shards[ranks.rank]), lr_factor=1.0, grad_clip=CLIP)]
         scores = learner.recompute_logprobs(shards[ranks.rank], temperature=0.9)
-        nats = learner.divergence(shards[ranks.rank], fingerprint_model(case.teacher)).nats
+        teacher = learner.teachers[fingerprint_model(case.teacher)]
+        nats = divergence(
+            shards[ranks.rank], teacher, model=learner.model, ranks=ranks, max_rows=4, compute=learner.compute
+        ).nats
         learner.save(folder / case.name / f"checkpoint{ranks.size}")
+        learner.export(folder / case.name / f"weights{ranks.size}")
         metrics.append(learner.step(batch_of(shards[::-1][ranks.rank]), lr_factor=0.5, grad_clip=CLIP))
         made = exported(learner, metrics, scores, folder / case.name / f"model{ranks.size}")
         found[case.name] = replace(made, nats=nats)
     return found
 
 
-def resumed(ranks: Ranks, cases: Sequence[Case], folder: Path, checkpoint: str, name: str) -> dict[str, Trained]:
+def resumed(ranks: Ranks, cases: Sequence[Case], folder: Path, of: int, name: str) -> dict[str, Trained]:
     """Return what a restored learner makes of the second update."""
     found = {}
     for case in cases:
-        learner = learner_of(case, ranks)
-        learner.restore(folder / case.name / checkpoint)
+        trained = {path.name: path.read_bytes() for path in (folder / case.name / f"weights{of}").iterdir()}
+        learner = learner_of(case, ranks, trained=trained)
+        learner.restore(folder / case.name / f"checkpoint{of}")
         shards = shards_of(examples_of(case), ranks.size)
         metrics = [learner.step(batch_of(shards[ranks.rank]), lr_factor=0.5, grad_clip=CLIP)]
         found[case.name] = exported(learner, metrics, [], folder / case.name / f"resumed{name}")

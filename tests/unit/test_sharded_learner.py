@@ -54,11 +54,14 @@ def answers(found: list) -> list[dict[str, Trained]]:
 
 
 def assert_same(case: Case, found: Trained, expected: Trained, *, updates: slice = slice(None)) -> None:
-    """Two updates move a weight by 0.015 at most; in bf16 each pass rounds its gradient."""
+    """Two updates move a weight by 0.015 at most; in bf16 each pass rounds its gradient.
+
+    AdamW moves a weight with a gradient near its epsilon by what the processor's rounding makes of it, so the mean
+    over a tensor is compared.
+    """
     bound = 1e-3 if case.bf16 else 2e-5
     for name, tensor in expected.weights.items():
-        assert (found.weights[name] - tensor).abs().mean() < bound, name
-        assert case.bf16 or torch.allclose(found.weights[name], tensor, atol=bound), name
+        assert (found.weights[name] - tensor).abs().mean() < (bound if case.bf16 else 1e-6), name
     share = 0.02 if case.bf16 else 1e-3
     for mine, one in zip(found.metrics, expected.metrics[updates], strict=True):
         for name in ("loss", "rl_loss", "ce_loss", "kl_loss", "value_loss", "grad_norm", "ratio_max", "clip_fraction"):
@@ -110,7 +113,7 @@ def test_other_numbers_of_ranks_continue_from_what_two_saved(size, shard, names,
             folder / f"resumed{size}.{shard}",
             cases,
             folder,
-            "checkpoint2",
+            2,
             f"{size}.{shard}",
             shard=shard,
         )
