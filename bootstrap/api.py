@@ -296,10 +296,10 @@ def _heldout_texts(grown: Grown, levels: Sequence[int]) -> dict[str, str]:
 
 
 def _local(recipe: "Recipe", workers: int, folder: Path) -> "Roles":
-    """Return workers in this process."""
+    """Return workers in this process, or those of Ray that share a model."""
     from bootstrap.cli.workers import make_roles
 
-    return make_roles(recipe, workers, local=True, root=folder)
+    return make_roles(recipe, workers, local=recipe.resources.shard == 1, root=folder)
 
 
 def _path(folder: str | Path) -> Path:

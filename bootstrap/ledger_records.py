@@ -437,6 +437,8 @@ class FinalComparison(Record):
 
 SAMPLERS = "samplers"
 """Key in `Annotations.environment`: how many processes answered, and by which engine, as `2 with vllm`."""
+SHARD = "shard"
+"""Key in `Annotations.environment`: how many workers held one copy of the model together; absent for 1."""
 
 
 class Annotations(Record):

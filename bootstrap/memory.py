@@ -150,7 +150,7 @@ class Work:
     def state(self) -> int:
         """What is held between calls: weights, optimizer state, and the last gradient with its copy.
 
-        Of a shared model a part of each without copies, and what is gathered for a pass: the outer matrices and a block.
+        Of a shared model a part of each without copies, and what a pass gathers: the outer matrices and a block.
         """
         if self.shard == 1:
             return self.weights + 4 * self.trained * (self.moments + 2)

@@ -41,6 +41,8 @@ class Pool(ABC):
     """N workers that act as one model; subclasses say how a call reaches a worker."""
 
     size: int
+    shard: int = 1
+    """Workers that hold one copy of the model together."""
     asked: int = 0
     """Answers that the call of `generate` at work asks for; 0 between calls."""
     holding: str | None = None
@@ -231,10 +233,13 @@ class Pool(ABC):
 
         Raises MissingRollout.
         """
-        shards = _split_examples(examples, self.size)
-        handles = [self.start(w, "recompute_logprobs", shard, temperature) for w, shard in enumerate(shards) if shard]
+        handles = [self.start(w, "recompute_logprobs", shard, temperature) for w, shard in self._dealt(examples)]
         token_scores = {r.source: r for part in self.wait(handles, what="token scores") for r in part}
         return _in_order([example.source for example in examples], token_scores, what="token scores")
+
+    def _dealt(self, examples: Sequence[Example]) -> list[tuple[int, list[Example]]]:
+        """Return the workers that get some of the examples, each with its shard."""
+        return [(w, shard) for w, shard in enumerate(split_examples(examples, self.size)) if shard]
 
     def divergence(self, examples: Sequence[Example], *, to: Checkpoint) -> Divergence:
         """Return the divergence of the weights held from others of the same vocabulary on these completions.
@@ -242,8 +247,7 @@ class Pool(ABC):
         The workers' teachers are dropped. Raises FingerprintMismatch when the others do not have their fingerprint.
         """
         self.teach_by([to])
-        shards = _split_examples(examples, self.size)
-        handles = [self.start(w, "divergence", shard, to.fingerprint) for w, shard in enumerate(shards) if shard]
+        handles = [self.start(w, "divergence", shard, to.fingerprint) for w, shard in self._dealt(examples)]
         parts = self.wait(handles, what="divergence")
         self.teach_by([])
         return Divergence(
@@ -331,7 +335,7 @@ class Pool(ABC):
         Calls to one worker run in order, so the driver may prepare the next batch meanwhile.
         """
         self.holding = None
-        shards = [replace(batch, examples=shard) for shard in _split_examples(batch.examples, self.size)]
+        shards = [replace(batch, examples=shard) for shard in split_examples(batch.examples, self.size)]
         return self.step(shards, lr_factor=lr_factor, grad_clip=grad_clip)
 
     @abstractmethod
@@ -352,7 +356,9 @@ class Pool(ABC):
         onto: Checkpoint | None,
     ) -> Checkpoint:
         """Return the merged model (`training/merge.py`), made by the first worker beside the weights it holds."""
-        files = [self.share(self.sent(checkpoint.files)) for checkpoint in (*models, *([onto] if onto is not None else []))]
+        files = [
+            self.share(self.sent(checkpoint.files)) for checkpoint in (*models, *([onto] if onto is not None else []))
+        ]
         handle = self.start(0, "merge", method, tuple(weights), density, onto is not None, *files)
         return self.wait([handle], what="merged weights")[0]
 
@@ -389,14 +395,27 @@ class Pool(ABC):
 
 
 def make_worker(
-    rank: int, *, size: int, batch_rows: int, samplers: SamplerProcesses | None = None, wait_seconds: float = 600
+    rank: int,
+    *,
+    size: int,
+    batch_rows: int,
+    samplers: SamplerProcesses | None = None,
+    wait_seconds: float = 600,
+    shard: int = 1,
 ) -> Any:
-    """Return the model of one of `size` processes; `samplers`: the settings of processes that only answer."""
+    """Return the model of one of `size` processes, or with `shard` above 1 its part of it.
+
+    `samplers`: the settings of processes that only answer.
+    """
     # Here and not at the top, so that drivers of workers in other processes stay free of torch.
     if samplers is not None and samplers.engine == "vllm":
         from bootstrap.vllm_worker import VllmWorker
 
         return VllmWorker(batch_rows=batch_rows, cache_gib=samplers.cache_gib, wait_seconds=wait_seconds)
+    if shard > 1:
+        from bootstrap.sharded_worker import ShardedWorker
+
+        return ShardedWorker(batch_rows=batch_rows, rank=rank, num_ranks=size, shard=shard, wait_seconds=wait_seconds)
     from bootstrap.worker import Worker
 
     return Worker(batch_rows=batch_rows, rank=rank, num_ranks=size)
@@ -457,7 +476,7 @@ def _split_groups(requests: Sequence[Request], count: int) -> list[list[Request]
     return shards
 
 
-def _split_examples(examples: Sequence[Example], count: int) -> list[list[Example]]:
+def split_examples(examples: Sequence[Example], count: int) -> list[list[Example]]:
     """Deal examples to `count` shards of nearly equal length in total: longest first, snake order."""
     if count == 1:
         return [list(examples)]

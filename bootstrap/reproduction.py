@@ -20,7 +20,7 @@ from bootstrap.canonical import canonical_json
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.resources import SamplerProcesses
 from bootstrap.errors import RecipeError, StoreCorrupt
-from bootstrap.ledger_records import SAMPLERS, ArtifactRef, Generation
+from bootstrap.ledger_records import SAMPLERS, SHARD, ArtifactRef, Generation
 from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.records import Records
 from bootstrap.lineage.questions.settings import changes, sections
@@ -76,9 +76,15 @@ class Reproduction:
 def as_recorded(recipe: Recipe, entry: Entry) -> Recipe:
     """Return a lineage's recipe with the processes that a generation had, since they decide the order of sums.
 
-    Raises StoreCorrupt for a record that says nothing sensible of its samplers.
+    Raises StoreCorrupt for a record that says nothing sensible of them.
     """
-    resources, told = recipe.resources, entry.annotations.environment.get(SAMPLERS)
+    resources, environment = recipe.resources, entry.annotations.environment
+    told, shard = environment.get(SAMPLERS), environment.get(SHARD, "1")
+    if not shard.isdecimal() or not 0 < int(shard) <= entry.generation.num_workers:
+        raise StoreCorrupt(
+            f"the record of {entry.generation.name} says that {one_line(shard)} of its {entry.generation.num_workers} "
+            "workers held a model together; restore it from a copy"
+        )
     samplers = None
     if told is not None:
         count, _, engine = told.partition(" with ")
@@ -89,7 +95,7 @@ def as_recorded(recipe: Recipe, entry: Entry) -> Recipe:
             raise StoreCorrupt(
                 f"the record of {entry.generation.name} names {one_line(told)} as its samplers; restore it from a copy"
             ) from error
-    changes = {"batch_rows": entry.generation.batch_rows, "samplers": samplers}
+    changes = {"batch_rows": entry.generation.batch_rows, "samplers": samplers, "shard": int(shard)}
     return recipe.model_copy(update={"resources": resources.model_copy(update=changes)})
 
 

@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from bootstrap import machine
 from bootstrap.compute import ModelShape
 from bootstrap.config.algorithms import ValueHead
@@ -36,7 +34,9 @@ from bootstrap.training.teachers import check_teacher
 
 BLOCK = 2**18
 """Bytes of a tensor from which its memory goes back at once: what was gathered would stay in the allocator."""
-PASS = "a training pass; lower resources.train_tokens, or raise resources.workers and resources.shard. If that helps not"
+PASS = (
+    "a training pass; lower resources.train_tokens, or raise resources.workers and resources.shard. If that helps not"
+)
 
 
 class ShardedWorker(ModelProcess):
@@ -154,9 +154,7 @@ class ShardedWorker(ModelProcess):
                 return sharded_load.load(own, self.ranks, bf16=self._is_bf16, frozen=frozen)
             assert base in self.bases, f"provide() comes before an adapter of {base[:16]}"
             with opened(self.bases[base]) as below:
-                held = sharded_load.load_adapted(
-                    below, self.ranks, fingerprint=base, adapter=own, bf16=self._is_bf16
-                )
+                held = sharded_load.load_adapted(below, self.ranks, fingerprint=base, adapter=own, bf16=self._is_bf16)
             if frozen:
                 held.model.requires_grad_(False)
             return held
@@ -211,9 +209,7 @@ class ShardedWorker(ModelProcess):
         self._check_files(files, fingerprint, whose="the teacher's")
         with enough_memory("a teacher beside the weights in training"):
             teacher = self._open(files, frozen=True)
-        check_teacher(
-            teacher.model, teacher.tokenizer, student=self.held.model, student_tokenizer=self.held.tokenizer
-        )
+        check_teacher(teacher.model, teacher.tokenizer, student=self.held.model, student_tokenizer=self.held.tokenizer)
         if self.training.packing:
             packable.check(teacher.model, self._compute)
         self.teachers[fingerprint] = teacher.model

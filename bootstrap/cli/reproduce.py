@@ -17,11 +17,11 @@ from bootstrap.roles import Roles
 def reproduced(lineage: Lineage, name: str, *, into: Path | None, trusted: Sequence[str], ray: bool) -> Reproduction:
     """Return a generation made again (`Lineage.reproduce`). Raises any BootstrapError.
 
-    `trusted`: plug-ins that may be imported; `ray`: on workers of Ray.
+    `trusted`: plug-ins that may be imported; `ray`: on workers of Ray, as those that share a model always are.
     """
 
     def roles(recipe: Recipe, workers: int, folder: Path) -> Roles:
-        return make_roles(recipe, workers, local=not ray, root=folder)
+        return make_roles(recipe, workers, local=not ray and recipe.resources.shard == 1, root=folder)
 
     node = lineage.generation(name)
     with progress(Console(file=output.display()), last=node.number, expected=Expected()) as display:

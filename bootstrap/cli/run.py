@@ -27,9 +27,9 @@ from bootstrap.config.base import named
 from bootstrap.config.load import is_remembered, load_recipe, recipe_folder, require_own_addresses
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.tasks import tasks_of
-from bootstrap.errors import GuardStop, LineageMismatch, TrackingError
+from bootstrap.errors import GuardStop, LineageMismatch, RecipeError, TrackingError
 from bootstrap.evaluation.concerns import concerns
-from bootstrap.ledger_records import SAMPLERS, Generation, GuardAction
+from bootstrap.ledger_records import SAMPLERS, SHARD, Generation, GuardAction
 from bootstrap.lineage import queries, text
 from bootstrap.lineage.outbox import Outbox
 from bootstrap.lineage.tracking import experiment_name, is_remote, resolve_tracking_uri
@@ -164,13 +164,25 @@ def num_workers(recipe: Recipe, asked: int | None, *, local: bool) -> int:
     """Return the number of workers to start: `asked`, else the recipe's; for `auto`, as many as fit.
 
     That is as many as fit on the cluster that this process joins; without one, or with `local`, one per CPU core of
-    this process. Raises ClusterError when the cluster cannot be reached.
+    this process; of those that share a model a multiple of `resources.shard`. Raises RecipeError where `asked` is none,
+    ClusterError when the cluster cannot be reached.
     """
-    if asked is not None:
-        return asked
     resources = recipe.resources
+    if asked is not None:
+        if asked % resources.shard:
+            raise RecipeError(
+                f"--workers {asked} is no multiple of resources.shard {resources.shard}: so many workers hold one copy "
+                f"of the model together; give --workers {-(-asked // resources.shard) * resources.shard}"
+            )
+        return asked
     if resources.workers != "auto":
         return resources.workers
+    return max(_fitting(recipe, local=local) // resources.shard, 1) * resources.shard
+
+
+def _fitting(recipe: Recipe, *, local: bool) -> int:
+    """Return how many workers fit. Raises ClusterError."""
+    resources = recipe.resources
     # Ray takes seconds to load, and outside a Ray job and without an address there is no cluster to ask.
     address = os.environ.get("RAY_ADDRESS")
     if not local and (address or JOB_VARIABLE in os.environ):
@@ -381,11 +393,13 @@ def split(wall: float, *, start_up: float, publishing: float, added: Sequence[En
 
 
 def environment(recipe: Recipe) -> dict[str, str]:
-    """Return the origin of this run: digest of this program's source; who answers where the workers do not, Ray job and
-    git commit where known."""
+    """Return the origin of this run: digest of this program's source; who answers where the workers do not, how many
+    of them hold a model together, Ray job and git commit where known."""
     found = {"source_sha256": source_digest()}
     if (samplers := recipe.resources.samplers) is not None:
         found[SAMPLERS] = f"{samplers.processes} with {samplers.engine}"
+    if recipe.resources.shard > 1:
+        found[SHARD] = str(recipe.resources.shard)
     job = json.loads(os.environ.get(JOB_VARIABLE, "{}"))
     if submission := job.get("metadata", {}).get("job_submission_id"):
         found["ray_submission_id"] = submission

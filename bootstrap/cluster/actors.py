@@ -77,16 +77,17 @@ class WorkerActor(Named):
         size: int,
         samplers: SamplerProcesses | None,
         wait_seconds: float,
+        shard: int = 1,
         pulse: str = "",
         every: float = BEAT_SECONDS,
     ) -> None:
         """Make the worker, apart from the constructor: it takes seconds that are no part of the placement.
 
-        `index`: its number among so many as `size`; `samplers`: as of `make_worker`; `pulse`: name under which it tells
-        its progress, at most once in `every` seconds; empty for nothing.
+        `index`: its number among so many as `size`; `samplers`, `shard`: as of `make_worker`; `pulse`: name under which
+        it tells its progress, at most once in `every` seconds; empty for nothing.
         """
         self._worker = make_worker(
-            index, size=size, batch_rows=batch_rows, samplers=samplers, wait_seconds=wait_seconds
+            index, size=size, batch_rows=batch_rows, samplers=samplers, wait_seconds=wait_seconds, shard=shard
         )
         self._progress = Progress(self._worker.bounds, name=pulse, every=every)
         role = "worker" if samplers is None else "sampler"

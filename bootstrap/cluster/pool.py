@@ -170,7 +170,7 @@ class RayPool(Pool):
             ]
             with self.telemetry.waiting("places for the workers"):
                 self.places = self._await_placement()
-            who, how = (self._store, self._lineage), (size, samplers, wait_seconds)
+            who, how = (self._store, self._lineage), (size, samplers, wait_seconds, self.shard)
             prepared = [
                 WorkerCall(
                     ref=actor.prepare.remote(batch_rows, *who, index, *how, self._pulses.name(index), self._slice),
@@ -256,14 +256,14 @@ class RayPool(Pool):
                 self._require_ray(what)
             waiting, now = late(calls), time.monotonic()
             # Those that train together may wait for one that has failed.
-            ended = [call.ref for call in calls if call.method == "step" and call not in waiting]
+            ended = [call.ref for call in calls if self._is_together(call) and call not in waiting]
             if (failure := _cause(ray.get(ended))) is not None:
                 raise failure
             busy = {call.worker for call in waiting}
             # The first look at a worker says where its count stands, which may be old.
             alive = self._pulses.moved(sorted(busy)) & looked
             # Who trains waits for the others, without progress of its own.
-            together = {call.worker for call in waiting if call.method == "step"}
+            together = {call.worker for call in waiting if self._is_together(call)}
             moved |= dict.fromkeys(alive | together if alive & together else alive, now)
             moved |= dict.fromkeys(moved.keys() - busy, now)
             if self.asked and busy <= looked:
@@ -272,6 +272,10 @@ class RayPool(Pool):
             still = [call for call in waiting if now - moved[call.worker] >= self.wait_seconds]
             if still:
                 raise WaitTimeout(self._overdue(still, what))
+
+    def _is_together(self, call: WorkerCall) -> bool:
+        """Whether the workers of such a call wait for each other."""
+        return call.method == "step"
 
     def share(self, value: Any) -> Any:
         self._require_ray("sharing data with the workers")

@@ -25,6 +25,9 @@ class Resources(Settings):
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Processes that sample and learn, one torch thread each; `auto` takes one per available CPU core, at most 8.
     Beside `samplers` they only learn."""
+    shard: int = Field(default=1, ge=1)
+    """Workers that hold one copy of the model together, each a part of every tensor; they need `samplers`, and their
+    number is a multiple of it. Checkpoints stay on the store's disk, which all machines must see."""
     samplers: SamplerProcesses | None = None
     """Processes of their own that answer, so that learning and answering are sized and placed apart; null lets the
     workers do both. They take the weights from the workers before each round that samples."""
@@ -53,6 +56,22 @@ class Resources(Settings):
             raise ValueError(
                 f"rollout_rows {self.rollout_rows} exceeds batch_rows {self.batch_rows}, which bounds every forward "
                 "pass; raise batch_rows, or lower rollout_rows"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _shared_by_learners(self) -> Self:
+        if self.shard == 1:
+            return self
+        if self.samplers is None:
+            raise ValueError(
+                f"workers that share a model (shard: {self.shard}) cannot answer; give resources.samplers, as "
+                "{processes: 1}, or set shard: 1"
+            )
+        if self.workers != "auto" and self.workers % self.shard:
+            raise ValueError(
+                f"workers {self.workers} is no multiple of shard {self.shard}; set workers to "
+                f"{-(-self.workers // self.shard) * self.shard}"
             )
         return self
 

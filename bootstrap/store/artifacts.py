@@ -174,10 +174,10 @@ def put_artifact(
     *,
     files: durable.Files = durable.OS,
 ) -> Artifact:
-    """Write `contents`, of which files on the disk (`on_disk.py`) are copied in parts, as the artifact of `kind` made from `inputs` into the folder `parent`, and return it.
+    """Write `contents` as the artifact of `kind` made from `inputs` into the folder `parent`, and return it.
 
-    An existing artifact is returned unchanged, but for freed weights, which are put back. Raises StoreError;
-    StoreCorrupt if an existing one is broken.
+    Files on the disk (`on_disk.py`) are copied in parts. An existing artifact is returned unchanged, but for freed
+    weights, which are put back. Raises StoreError; StoreCorrupt if an existing one is broken.
     """
     durable.check_name(kind)
     for name in (MANIFEST_NAME, FREED_NAME):
