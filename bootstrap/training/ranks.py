@@ -98,6 +98,9 @@ def join(
     try:
         dist.init_process_group(BACKENDS[device.type], store=store, rank=rank, world_size=size, timeout=wait)
         mesh = _mesh(size, shard, device.type, wait)
+        # NCCL asks the store again for each group's first exchange; afterwards nobody does, and it may go.
+        for group in (*mesh.get_all_groups(), None):
+            dist.barrier(group=group)
     except RuntimeError as error:
         raise WorkerError(f"rank {rank} of {size} did not find the others in {seconds:g} s: {error}") from error
     return Ranks(rank=rank, size=size, device=device, seconds=seconds, mesh=mesh)
