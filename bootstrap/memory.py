@@ -161,6 +161,13 @@ class Work:
         return -(-(weights + 4 * self.trained * (self.moments + 1)) // self.shard) + gathered
 
     @property
+    def gathered(self) -> int:
+        """Bytes of all weights as ranks that share a model send them for a pass."""
+        sizes = self.sizes
+        own = 4 * self.trained if self.adapter_rank is not None else 0
+        return (2 if self.bf16 else 4) * sizes.matrices + 4 * sizes.outer + own
+
+    @property
     def _matrix_bytes(self) -> int:
         """Of each number in a matrix inside the blocks, as a rank holds it."""
         return 2 if self.bf16 and self.adapter_rank is not None else 4

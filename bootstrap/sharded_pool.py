@@ -14,7 +14,7 @@ from bootstrap.learner_records import Version
 from bootstrap.pool import OPTIMIZER_STATE, Pool, split_examples
 from bootstrap.records import Checkpoint, Example
 from bootstrap.store import durable
-from bootstrap.store.on_disk import OnDisk, entries, renamed, written
+from bootstrap.store.on_disk import StoredFile, entries, renamed, written
 
 FOLDER = "ranks/"
 """Where `training_state` has the files of all ranks."""
@@ -76,10 +76,10 @@ class ShardedPool(Pool):
 
     def _restore(self, state: Mapping[str, bytes]) -> None:
         files = [file for name, file in entries(state).items() if name.startswith(FOLDER)]
-        assert all(isinstance(file, OnDisk) for file in files), "a state is not brought into this process"
+        assert all(isinstance(file, StoredFile) for file in files), "a state is not brought into this process"
         folders = set[Path]()
         for file in files:
-            if isinstance(file, OnDisk):
+            if isinstance(file, StoredFile):
                 file.check()
                 folders.add(file.path.parent)
         (folder,) = folders

@@ -67,7 +67,10 @@ def _exchange(plan: LineagePlan) -> str:
     parts = list[str]()
     if plan.bytes_per_update:
         sent = text.si(plan.bytes_per_update, unit="B")
-        parts.append(f"each worker sends the others {sent} an update, gradients and new weights")
+        what = "an update, gradients and new weights"
+        if plan.shard > 1:
+            what = "an update of one pass, weights of the shared model and gradients"
+        parts.append(f"each worker sends the others {sent} {what}")
     if plan.bytes_per_sync:
         taken = text.si(plan.least_memory_bytes_per_sampler, unit="B")
         sent = text.si(plan.bytes_per_sync, unit="B")

@@ -12,7 +12,7 @@ from bootstrap.planning.memory import MemoryPlan
 
 _GIB = 2**30
 _Change = tuple[str, dict[str, object], int]
-"""In words, the settings of `training`, the bytes that a process has then."""
+"""In words, the settings by place, the bytes that a process has then."""
 
 
 def require_fit(
@@ -48,19 +48,26 @@ def require_fit(
 
 def _changes(recipe: Recipe, *, workers: int, memory: int) -> Iterator[tuple[str, Recipe, int]]:
     """Yield changes of a recipe, in words, with the recipe and the bytes of a process then: each alone, then more."""
-    training, samplers = recipe.training, recipe.resources.samplers
+    training, samplers, shard = recipe.training, recipe.resources.samplers, recipe.resources.shard
     others = 0 if samplers is None else samplers.processes
     changes: list[_Change] = []
-    if workers > 1:
+    if samplers is not None and workers > shard:
+        changes.append((f"resources.shard: {workers}", {"resources.shard": workers}, memory))
+    elif workers > 1 and shard == 1:
         changes.append(("resources.workers: 1", {}, memory * (workers + others) // (1 + others)))
     if not training.gradient_checkpointing:
-        changes.append(("training.gradient_checkpointing: true", {"gradient_checkpointing": True}, memory))
+        changes.append(("training.gradient_checkpointing: true", {"training.gradient_checkpointing": True}, memory))
     if training.precision == "fp32" and processor.has_bf16():
-        changes.append(("training.precision: bf16", {"precision": "bf16"}, memory))
+        changes.append(("training.precision: bf16", {"training.precision": "bf16"}, memory))
     if training.adapter is None and recipe.base.model.folder is not None:
-        changes.append(("training.adapter: {type: lora}", {"adapter": LoraAdapter()}, memory))
+        changes.append(("training.adapter: {type: lora}", {"training.adapter": LoraAdapter()}, memory))
     for told, settings, room in (*changes, *accumulate(changes, _both)):
-        yield told, recipe.model_copy(update={"training": training.model_copy(update=settings)}), room
+        sections: dict[str, dict[str, object]] = {"training": {}, "resources": {}}
+        for place, value in settings.items():
+            section, _, name = place.partition(".")
+            sections[section][name] = value
+        changed = {name: getattr(recipe, name).model_copy(update=update) for name, update in sections.items()}
+        yield told, recipe.model_copy(update=changed), room
 
 
 def _both(one: _Change, other: _Change) -> _Change:

@@ -35,6 +35,10 @@ class MemoryPlan:
     """As `least`, of the same."""
     trained: int = 0
     """Numbers that are trained."""
+    shard: int = 1
+    """Workers that hold one copy of the model together."""
+    gathered: int = 0
+    """Bytes of the weights that such workers gather for a pass forward, and again for the pass backward."""
 
     @property
     def least_of_all(self) -> int:
@@ -44,9 +48,14 @@ class MemoryPlan:
     def bytes_per_update(self, workers: int) -> int:
         """Return the bytes that each of several workers sends the others in an update, in the mean.
 
-        Gradients go to their owners and new weights come back, both in float32 (`training/update.py`).
+        Gradients go to their owners and new weights come back, both in float32 (`training/update.py`). Workers that
+        share a model gather its weights instead, in a single pass, add up gradients, and add these to other copies'.
         """
-        return 8 * self.trained * (workers - 1) // workers
+        if self.shard == 1:
+            return 8 * self.trained * (workers - 1) // workers
+        copies = workers // self.shard
+        among = (2 * self.gathered + 4 * self.trained) * (self.shard - 1) // self.shard
+        return among + 8 * self.trained * (copies - 1) // (copies * self.shard)
 
     @property
     def bytes_per_sync(self) -> int:
@@ -83,6 +92,7 @@ def plan_memory(recipe: Recipe, model: PlannedModel, lengths: Lengths, *, memory
         recomputes=training.gradient_checkpointing,
         moments=max((optimizer.moments for optimizer in optimizers), default=1),
         copies_matrices=any(optimizer.copies_matrices for optimizer in optimizers),
+        shard=resources.shard,
     )
 
     def sampling(rows: int) -> int:
@@ -100,7 +110,7 @@ def plan_memory(recipe: Recipe, model: PlannedModel, lengths: Lengths, *, memory
     # A model from scratch is made, not opened.
     opened = 0 if model.encoder is None else work.opening(stored_bytes=2)
 
-    samplers = resources.samplers
+    samplers, whole = resources.samplers, replace(work, shard=1)
 
     def taken(rows: int, sequences: int) -> int:
         """Bytes of a worker with so many sequences decoded together, and so many in a training pass."""
@@ -113,7 +123,7 @@ def plan_memory(recipe: Recipe, model: PlannedModel, lengths: Lengths, *, memory
         if samplers is None:
             return 0
         cache = samplers.cache_gib * 2**30 if samplers.engine == "vllm" else sampling(rows)
-        return max(opened, work.weights + cache)
+        return max(0 if model.encoder is None else whole.opening(stored_bytes=2), whole.weights + cache)
 
     return MemoryPlan(
         needed=taken(rows, together),
@@ -123,4 +133,6 @@ def plan_memory(recipe: Recipe, model: PlannedModel, lengths: Lengths, *, memory
         sampler_needed=answering(rows),
         sampler_least=answering(1),
         trained=work.trained,
+        shard=work.shard,
+        gathered=work.gathered if work.shard > 1 else 0,
     )

@@ -79,6 +79,8 @@ class LineagePlan(Record):
     lineage: str
     recipe_digest: str
     workers: int
+    shard: int = 1
+    """Workers that hold one copy of the model together."""
     num_parameters: int
     memory_bytes_per_worker: int
     """At its fullest: weights, gradients, optimizer state, caches and activations; without Python and torch
@@ -91,7 +93,8 @@ class LineagePlan(Record):
     """As of a worker, of each process of `resources.samplers`; 0 without them."""
     least_memory_bytes_per_sampler: int = 0
     bytes_per_update: int = 0
-    """Bytes that each worker sends the others in an update, in the mean: gradients and new weights."""
+    """Bytes that each worker sends the others in an update, in the mean: gradients and new weights. Of workers that
+    share a model, in an update of one pass: weights for the pass, and gradients."""
     bytes_per_sync: int = 0
     """Bytes of weights that each sampler gets before a round that samples; 0 without samplers."""
     rollout_rows: int
@@ -193,6 +196,7 @@ def make_plan(
         lineage=lineage,
         recipe_digest=recipe.digest(),
         workers=workers,
+        shard=recipe.resources.shard,
         num_parameters=estimates.of(0).model.shape.num_parameters,
         memory_bytes_per_worker=fullest.needed,
         least_memory_bytes_per_worker=fullest.least,

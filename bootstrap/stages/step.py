@@ -32,7 +32,7 @@ from bootstrap.stages.once import METER_FILE, add_measured, keep_measured
 from bootstrap.stages.tables import ShownRow, Tables, UpdateRow, UsageRow
 from bootstrap.stages.trainer import Round, Trainer
 from bootstrap.store.artifacts import Artifact
-from bootstrap.store.on_disk import Files, renamed
+from bootstrap.store.on_disk import FolderFiles, renamed
 from bootstrap.training.bounds import UpdateWatch
 from bootstrap.training.schedule import schedule_factor
 
@@ -55,12 +55,12 @@ class StepResult:
     """Earlier generations whose answers it was trained on."""
 
 
-def in_folder(files: Mapping[str, bytes]) -> Files:
+def in_folder(files: Mapping[str, bytes]) -> FolderFiles:
     """Return a model's files as they are kept beside others, in a folder of their own."""
     return renamed(files, lambda name: f"{MODEL_FOLDER}{name}")
 
 
-def out_of_folder(artifact: Artifact) -> Files:
+def out_of_folder(artifact: Artifact) -> FolderFiles:
     """Return the files that `in_folder` was given, and the artifact keeps."""
     found = artifact.contents(lambda name: name.startswith(MODEL_FOLDER))
     return renamed(found, lambda name: name.removeprefix(MODEL_FOLDER))

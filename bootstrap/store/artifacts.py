@@ -25,7 +25,7 @@ from bootstrap.store import durable, on_disk
 from bootstrap.store.freed import FILE_NAME as FREED_NAME
 from bootstrap.store.freed import Freed, freed_error, mark_of
 from bootstrap.store.model_folder import check_folder, of_store
-from bootstrap.store.on_disk import Entry, Files, OnDisk, entries, parts_of
+from bootstrap.store.on_disk import Entry, FolderFiles, StoredFile, entries, parts_of
 
 MANIFEST_NAME = "manifest.json"
 _REMEDY = (
@@ -135,19 +135,19 @@ class Artifact:
         """Return the bytes of every file by name, each verified as in `read`."""
         return {name: self.read(name) for name in self.files}
 
-    def contents(self, wanted: Callable[[str], bool] = lambda name: True, *, large: int | None = None) -> Files:
+    def contents(self, wanted: Callable[[str], bool] = lambda name: True, *, large: int | None = None) -> FolderFiles:
         """Return its files by name: small ones read and verified now, large ones when they are asked for.
 
         `large`: bytes from which one is; None is `on_disk.LARGE`. Raises as `read`.
         """
         large = on_disk.LARGE if large is None else large
-        return Files({name: self._entry(name, large=large) for name in self.files if wanted(name)})
+        return FolderFiles({name: self._entry(name, large=large) for name in self.files if wanted(name)})
 
     def _entry(self, name: str, *, large: int) -> Entry:
         digest, size = self.files[name]
-        return self.read(name) if size < large else OnDisk(self.path / self._stored(name), size, digest)
+        return self.read(name) if size < large else StoredFile(self.path / self._stored(name), size, digest)
 
-    def model(self, wanted: Callable[[str], bool] = lambda name: True) -> Files:
+    def model(self, wanted: Callable[[str], bool] = lambda name: True) -> FolderFiles:
         """Return the files of the model's folder that it is, as `contents` does, once they can be a model's.
 
         `wanted`: of a name, whether that file is read. Raises StoreCorrupt, which names file and key.

@@ -23,7 +23,7 @@ LARGE = 2**30
 
 
 @dataclass(frozen=True, slots=True)
-class OnDisk:
+class StoredFile:
     """A file that a process of this program wrote, on a disk that all its processes see under the same path."""
 
     path: Path
@@ -69,19 +69,19 @@ class OnDisk:
         return StoreCorrupt(f"{self.path} is corrupt: {fault}; restore it from a copy of the store")
 
 
-Entry = bytes | OnDisk
+Entry = bytes | StoredFile
 
 
-class Files(Mapping[str, bytes]):
+class FolderFiles(Mapping[str, bytes]):
     """Files by name; one on the disk is read each time that it is asked for."""
 
     def __init__(self, entries: Mapping[str, Entry], *, keeps: object = None) -> None:
         """`keeps`: what must live as long as the files are needed in this process."""
         self.entries, self.keeps = dict(entries), keeps
 
-    def __reduce__(self) -> tuple[type["Files"], tuple[Mapping[str, Entry]]]:
+    def __reduce__(self) -> tuple[type["FolderFiles"], tuple[Mapping[str, Entry]]]:
         # Another process keeps nothing alive here.
-        return Files, (self.entries,)
+        return FolderFiles, (self.entries,)
 
     def __getitem__(self, name: str) -> bytes:
         entry = self.entries[name]
@@ -93,13 +93,13 @@ class Files(Mapping[str, bytes]):
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __or__(self, others: Mapping[str, bytes]) -> "Files":
-        return Files({**self.entries, **entries(others)}, keeps=(self, others))
+    def __or__(self, others: Mapping[str, bytes]) -> "FolderFiles":
+        return FolderFiles({**self.entries, **entries(others)}, keeps=(self, others))
 
 
 def entries(files: Mapping[str, bytes]) -> Mapping[str, Entry]:
     """Return a folder's files, those on the disk as where they lie."""
-    return files.entries if isinstance(files, Files) else files
+    return files.entries if isinstance(files, FolderFiles) else files
 
 
 def size_of(files: Mapping[str, bytes]) -> int:
@@ -115,9 +115,9 @@ def parts_of(entry: Entry) -> Iterator[bytes]:
         yield from entry.parts()
 
 
-def renamed(files: Mapping[str, bytes], name: Callable[[str], str]) -> Files:
+def renamed(files: Mapping[str, bytes], name: Callable[[str], str]) -> FolderFiles:
     """Return the same files under other names."""
-    return Files({name(old): entry for old, entry in entries(files).items()}, keeps=files)
+    return FolderFiles({name(old): entry for old, entry in entries(files).items()}, keeps=files)
 
 
 @contextmanager
@@ -134,7 +134,7 @@ class _Written:
     """The life of a folder that this run wrote."""
 
 
-def written(folder: Path) -> Files:
+def written(folder: Path) -> FolderFiles:
     """Return what a process of this run wrote into a folder, which is removed once nobody here needs the files.
 
     The folder has a temporary name, so that the next run removes what a killed one leaves. Raises StoreError.
@@ -143,7 +143,8 @@ def written(folder: Path) -> Files:
         sizes = {name: found.size(name) for name in found.names()}
     life = _Written()
     weakref.finalize(life, _remove, folder)
-    return Files({name: OnDisk(folder / name, size) for name, size in sizes.items() if size is not None}, keeps=life)
+    files = {name: StoredFile(folder / name, size) for name, size in sizes.items() if size is not None}
+    return FolderFiles(files, keeps=life)
 
 
 def _remove(folder: Path) -> None:

@@ -52,6 +52,8 @@ LAYERS = {
     "pool": 4,
     "roles": 4,
     "worker": 4,
+    "sharded_pool": 4,
+    "sharded_worker": 4,
     "model_process": 4,
     "vllm_sampler": 4,
     "vllm_worker": 4,

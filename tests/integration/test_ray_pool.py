@@ -22,7 +22,7 @@ from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.optimizers import AdamW
 from bootstrap.errors import ClusterError, FingerprintMismatch, LineageLocked, RecipeError, WaitTimeout, WorkerError
 from bootstrap.learner_records import UpdateMetrics
-from bootstrap.pool import LocalPool, Pool
+from bootstrap.pool import OPTIMIZER_STATE, LocalPool, Pool
 from bootstrap.records import Batch, Checkpoint, Example, Normalizers, Prompt, Request, Rollout, Sampling, Split
 from bootstrap.stages.context import Meter
 
@@ -139,7 +139,7 @@ def test_a_step_gives_the_driver_its_metrics_alone_and_each_worker_a_share_of_th
     held = [set(safetensors.numpy.load(state)) for state in two_workers.broadcast("optimizer_state")]
     _, state = two_workers.training_state()
     assert held[0] and held[1] and not held[0] & held[1]
-    assert set(safetensors.numpy.load(state)) == held[0] | held[1]
+    assert set(safetensors.numpy.load(state[OPTIMIZER_STATE])) == held[0] | held[1]
 
 
 def test_a_worker_that_dies_in_a_step_is_named_and_those_that_wait_for_it_are_not(ray_cluster: None) -> None:

@@ -12,7 +12,7 @@ from bootstrap.config.optimizers import AdamW
 from bootstrap.config.training import UpdateBounds
 from bootstrap.errors import UpdateFault
 from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
-from bootstrap.pool import LocalPool
+from bootstrap.pool import OPTIMIZER_STATE, LocalPool
 from bootstrap.records import Batch, Example, KlTarget, Normalizers
 from bootstrap.training.bounds import UpdateWatch
 from bootstrap.training.group import together
@@ -329,7 +329,7 @@ def test_one_and_three_workers_train_the_same_critic_and_its_state_is_all_of_it(
     resumed = valued(0.5)
     resumed.hold(checkpoint)
     resumed.broadcast("begin", AdamW(lr=3e-3), ValueHead(trunk_weight=0.5, lr=0.64))
-    resumed.broadcast("restore", state)
+    resumed.broadcast("restore", state[OPTIMIZER_STATE])
     examples = to_learn().examples[:5]
     assert resumed.recompute_logprobs(examples, temperature=1.0) == pools[0].recompute_logprobs(
         examples, temperature=1.0

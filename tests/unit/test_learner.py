@@ -15,7 +15,7 @@ from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.optimizers import AdamW, MuonAdamW, Optimizer, Schedule
 from bootstrap.errors import FingerprintMismatch, RecipeError, WorkerError
 from bootstrap.learner_records import KlForm
-from bootstrap.pool import LocalPool
+from bootstrap.pool import OPTIMIZER_STATE, LocalPool
 from bootstrap.records import Batch, Checkpoint, Example, KlTarget, Normalizers, Prompt, Sampling, Split
 from bootstrap.stages.generate import requests
 from bootstrap.store.fingerprint import fingerprint_model
@@ -152,7 +152,7 @@ def test_a_restored_learner_goes_on_as_if_never_stopped():
     resumed = LocalPool(1, batch_rows=64)
     resumed.hold(checkpoint)
     resumed.broadcast("begin", MuonAdamW())
-    resumed.broadcast("restore", state)
+    resumed.broadcast("restore", state[OPTIMIZER_STATE])
     train(resumed, batches[2:])
     assert resumed.export().fingerprint == straight.export().fingerprint
 

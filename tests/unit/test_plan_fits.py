@@ -28,10 +28,11 @@ def planned(recipe: Recipe, *, workers: int = 2, memory: int | None = None) -> L
     return make_plan(recipe, lineage="x", workers=workers, memory=memory)
 
 
-def pretrained(path: Path, **changes: object) -> Recipe:
+def pretrained(path: Path, *, layers: int = 2, **changes: object) -> Recipe:
     """Return a recipe for a model of wide blocks, by its configuration alone."""
     files = small_folder()
-    files["config.json"] = json.dumps(json.loads(files["config.json"]) | {"intermediate_size": 8192}).encode()
+    sizes = {"intermediate_size": 8192, "num_hidden_layers": layers}
+    files["config.json"] = json.dumps(json.loads(files["config.json"]) | sizes).encode()
     model = {"type": "folder", "path": str(write(files, path / "model"))}
     return tiny.recipe(steps=(tiny.RL,), base={"model": model}, **changes)
 
@@ -70,6 +71,28 @@ def test_it_counts_what_samplers_get_and_take(tmp_path: Path, capsys: pytest.Cap
     print_plan(whole)
     told = capsys.readouterr().out
     assert "each worker sends the others " in told and "each sampler gets " in told
+
+
+def test_workers_that_share_a_model_take_a_part_of_it_and_send_its_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, shared = (
+        planned(pretrained(tmp_path / str(shard), layers=16, resources={**SAMPLERS, "shard": shard}), workers=4)
+        for shard in (1, 4)
+    )
+    assert shared.least_memory_bytes_per_worker < 0.6 * whole.least_memory_bytes_per_worker
+    assert shared.least_memory_bytes_per_sampler == whole.least_memory_bytes_per_sampler
+    # 2 x 4 bytes of a weight gathered and 4 of a gradient, of which each of four sends three quarters.
+    assert shared.bytes_per_update == pytest.approx(9 * shared.num_parameters, rel=0.01)
+    print_plan(shared)
+    assert "an update of one pass, weights of the shared model and gradients" in capsys.readouterr().out
+
+
+def test_sharing_a_model_is_named_where_it_would_fit(tmp_path: Path) -> None:
+    recipe = pretrained(tmp_path, layers=16, resources=SAMPLERS)
+    least = planned(recipe).least_memory_bytes_per_worker
+    with pytest.raises(RecipeError, match=r"set resources\.shard: 2, which needs"):
+        planned(recipe, workers=2, memory=int(0.7 * least))
 
 
 @pytest.mark.parametrize(
