@@ -3,7 +3,9 @@
 Left out: which generation a name means (`resolver.py`), and a fork's origin (`origin.py`).
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from bootstrap.config.base_model import ModelSettings, PretrainedModel
@@ -14,13 +16,15 @@ from bootstrap.records import Checkpoint
 from bootstrap.seeds import derive_seed
 from bootstrap.stages.context import Context
 from bootstrap.stages.origin import find_origin
+from bootstrap.store import durable, on_disk
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.exports import FILE as EXPORTED_FROM
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model
 from bootstrap.store.ledger import Entry
 from bootstrap.store.model_folder import check_folder
+from bootstrap.store.on_disk import FolderFiles, StoredFile, written
 from bootstrap.store.pretrained import IMPORT, other_weights, taken_over
-from bootstrap.store.shards import joined
+from bootstrap.store.shards import joined, joined_parts
 from bootstrap.training.chat import framed_by
 
 MODEL_SUFFIXES = {".json", ".safetensors", ".jinja"}
@@ -46,7 +50,7 @@ def weights_of_model(context: Context, model: ModelSettings, *, number: int) -> 
     if context.recipe.training.adapter is not None:
         context.learners.adapt(seed=derive_seed(seed, "initial adapter"))
     else:
-        context.learners.load_unverified(_pretrained(model.as_pretrained))
+        context.learners.load_unverified(_pretrained(context, model.as_pretrained))
     return context.learners.export()
 
 
@@ -72,8 +76,11 @@ def base_artifacts(context: Context, checkpoint: Checkpoint) -> dict[str, Artifa
     return {"base": found}
 
 
-def read_model_folder(folder: Path) -> dict[str, bytes]:
+def read_model_folder(folder: Path, *, scratch: Path | None = None) -> FolderFiles:
     """Return the files of a local Hugging Face folder that make a model.
+
+    `scratch`: a folder on a disk that all processes see; with it, large weights (`on_disk.LARGE`) stay where they are,
+    and those in several files are joined there.
 
     Raises RecipeError when some are missing or of another form, and when the folder's `import.json` is about other
     weights: licence and origin would be told of another model.
@@ -84,9 +91,9 @@ def read_model_folder(folder: Path) -> dict[str, bytes]:
         is_whole = WEIGHTS in place.files()
         # Beside shards, other safetensors files are other forms of the same weights.
         suffixes = MODEL_SUFFIXES if is_whole else MODEL_SUFFIXES - {".safetensors"}
-        files = place.contents(lambda name: Path(name).suffix in suffixes and name != EXPORTED_FROM)
-        if not is_whole:
-            files[WEIGHTS] = _joined(place, files.pop(INDEX))
+        texts = place.contents(lambda name: Path(name).suffix in suffixes and name not in (EXPORTED_FROM, WEIGHTS))
+        index = None if is_whole else texts.pop(INDEX)
+        files = FolderFiles(texts) | _weights(place, index, scratch=scratch)
     if (found := other_weights(files)) is not None:
         raise RecipeError(
             f"{folder / IMPORT} is about another model: {WEIGHTS} holds {found}; `bootstrap import` the model again "
@@ -99,16 +106,28 @@ def read_model_folder(folder: Path) -> dict[str, bytes]:
     return taken_over(files)
 
 
-def _joined(folder: NamedFolder, index: bytes) -> bytes:
-    """Return the weights of a folder's shards as one file."""
-    shards = shards_of(parsed(index, strict=False))
+def _weights(folder: NamedFolder, index: bytes | None, *, scratch: Path | None) -> Mapping[str, bytes]:
+    """Return a folder's weights as one file; `index`: names the shards that they are in, None for one file."""
+    shards = (WEIGHTS,) if index is None else shards_of(parsed(index, strict=False))
     assert shards is not None, "missing_files has read the index"
-    return joined([(str(folder.path / name), folder.content(name)) for name in shards])
+    sizes = {name: folder.size(name) or 0 for name in shards}
+    if scratch is None or sum(sizes.values()) < on_disk.LARGE:
+        contents = [(str(folder.path / name), folder.content(name)) for name in shards]
+        return {WEIGHTS: contents[0][1] if index is None else joined(contents)}
+    if index is None:
+        # Behind a link of the hub's cache, which has been looked at for the size.
+        return FolderFiles({WEIGHTS: StoredFile(Path(os.path.realpath(folder.path / WEIGHTS)), sizes[WEIGHTS])})
+    whole = durable.temporary_beside(scratch / WEIGHTS)
+    with ExitStack() as stack:
+        files = [(str(folder.path / name), stack.enter_context(folder.file(name))) for name in shards]
+        durable.make_folder(whole)
+        durable.create_from(whole / WEIGHTS, joined_parts(files))
+    return written(whole)
 
 
-def _pretrained(model: PretrainedModel | None) -> dict[str, bytes]:
+def _pretrained(context: Context, model: PretrainedModel | None) -> FolderFiles:
     assert model is not None, "every other model has been dealt with"
-    return framed_by(read_model_folder(Path(model.path)), model)
+    return framed_by(read_model_folder(Path(model.path), scratch=context.store.work_folder), model)
 
 
 def _base(context: Context, entries: Sequence[Entry]) -> Checkpoint:
@@ -118,7 +137,7 @@ def _base(context: Context, entries: Sequence[Entry]) -> Checkpoint:
     elif (forked := context.recipe.base.model.as_generation) is not None:
         files = find_origin(context.store.root.parent, forked).whole()
     else:
-        files = _pretrained(context.recipe.base.model.as_pretrained)
+        files = _pretrained(context, context.recipe.base.model.as_pretrained)
     base = Checkpoint(fingerprint=fingerprint_model(files), files=files)
     context.store.put("weights", {"fingerprint": base.fingerprint}, base.files)
     return base

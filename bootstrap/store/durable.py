@@ -89,7 +89,7 @@ def create_exclusively(path: Path, data: bytes, *, files: Files = OS) -> None:
         _sync_folder(path.parent, files=files)
 
 
-def create_from(path: Path, parts: Iterable[bytes], *, files: Files = OS) -> None:
+def create_from(path: Path, parts: Iterable[bytes | memoryview], *, files: Files = OS) -> None:
     """Create the file `path` from its consecutive parts, never torn; they may be more than memory holds.
 
     Raises FileExistsError if it exists, else StoreError, and what `parts` raises.
@@ -274,7 +274,7 @@ def _create(path: Path, data: bytes, *, files: Files, mode: int) -> None:
     _create_from(path, (data,), files=files, mode=mode)
 
 
-def _create_from(path: Path, parts: Iterable[bytes], *, files: Files, mode: int) -> None:
+def _create_from(path: Path, parts: Iterable[bytes | memoryview], *, files: Files, mode: int) -> None:
     descriptor = files.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         for part in parts:

@@ -24,7 +24,7 @@ LARGE = 2**30
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file that a process of this program wrote, on a disk that all its processes see under the same path."""
+    """A file that this program wrote or a person named, on a disk that all processes see under the same path."""
 
     path: Path
     size: int

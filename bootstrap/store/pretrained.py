@@ -16,7 +16,8 @@ from bootstrap.canonical import json_file
 from bootstrap.errors import StoreCorrupt
 from bootstrap.reading import parsed
 from bootstrap.store.artifacts import Artifact
-from bootstrap.store.fingerprint import MODEL_WEIGHTS, fingerprint_safetensors
+from bootstrap.store.fingerprint import fingerprint_model
+from bootstrap.store.on_disk import FolderFiles, entries
 
 IMPORT = "import.json"
 EXPORTED = "exported"
@@ -76,12 +77,12 @@ def exported(files: Mapping[str, bytes], *, fingerprint: str) -> dict[str, bytes
     return dict(files) if found is None else {**files, IMPORT: to_file({**found, EXPORTED: fingerprint})}
 
 
-def taken_over(files: Mapping[str, bytes]) -> dict[str, bytes]:
+def taken_over(files: Mapping[str, bytes]) -> FolderFiles:
     """Return the files that descendants inherit: without the fingerprint of the exported weights."""
-    found = _facts(files)
+    found, kept = _facts(files), FolderFiles(entries(files), keeps=files)
     if found is None or EXPORTED not in found:
-        return dict(files)
-    return {**files, IMPORT: to_file({key: value for key, value in found.items() if key != EXPORTED})}
+        return kept
+    return kept | {IMPORT: to_file({key: value for key, value in found.items() if key != EXPORTED})}
 
 
 def other_weights(files: Mapping[str, bytes]) -> str | None:
@@ -95,7 +96,7 @@ def other_weights(files: Mapping[str, bytes]) -> str | None:
         return None
     wanted = _line(told[-1])[:16]
     try:
-        computed = fingerprint_safetensors(files[MODEL_WEIGHTS])
+        computed = fingerprint_model(files)
     except StoreCorrupt:
         return f"unreadable weights, not the weights {wanted}"
     return None if computed in told else f"the weights {computed[:16]}, not {wanted}"

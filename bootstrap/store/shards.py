@@ -1,10 +1,21 @@
 """Weights in several safetensors files -> one file, byte for byte, without a tensor library."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
 
 from bootstrap.errors import RecipeError, StoreCorrupt
-from bootstrap.store.fingerprint import tensors_of
+from bootstrap.reading import OpenFile
+from bootstrap.store.fingerprint import tensors_in, tensors_of
+
+
+class _Tensor(NamedTuple):
+    dtype: str
+    shape: list[int]
+    size: int
+    """Bytes."""
+    parts: Iterable[bytes | memoryview]
 
 
 def joined(shards: Sequence[tuple[str, bytes]]) -> bytes:
@@ -13,26 +24,54 @@ def joined(shards: Sequence[tuple[str, bytes]]) -> bytes:
     They are a person's own, of no store: raises RecipeError for a shard that is no safetensors file, and for a tensor
     that stands in two.
     """
-    found: dict[str, tuple[str, list[int], memoryview]] = {}
-    for place, data in shards:
-        for name, tensor in _tensors(data, place).items():
-            if name in found:
-                raise RecipeError(f"{place} holds {name}, which another shard holds too; fetch the folder again")
-            found[name] = tensor
+    return b"".join(_joined([(place, _in_memory(place, data)) for place, data in shards]))
+
+
+def joined_parts(shards: Sequence[tuple[str, OpenFile]]) -> Iterator[bytes | memoryview]:
+    """Yield what `joined` returns in parts, of open files, which may be larger than memory. Raises as `joined`."""
+    return _joined([(place, _in_file(place, file)) for place, file in shards])
+
+
+def _in_memory(place: str, data: bytes) -> dict[str, _Tensor]:
+    with _own_faults(place):
+        found = tensors_of(data).items()
+    return {name: _Tensor(dtype, shape, len(body), (body,)) for name, (dtype, shape, body) in found}
+
+
+def _in_file(place: str, file: OpenFile) -> dict[str, _Tensor]:
+    with _own_faults(place):
+        found = tensors_in(file).items()
+    return {
+        name: _Tensor(dtype, shape, end - begin, file.parts(begin, end)) for name, (dtype, shape, begin, end) in found
+    }
+
+
+def _joined(shards: Sequence[tuple[str, Mapping[str, _Tensor]]]) -> Iterator[bytes | memoryview]:
+    found: dict[str, _Tensor] = {}
+    for place, tensors in shards:
+        if twice := sorted(tensors.keys() & found.keys()):
+            raise RecipeError(f"{place} holds {twice[0]}, which another shard holds too; fetch the folder again")
+        found |= tensors
     header, position = dict[str, object](__metadata__={"format": "pt"}), 0
-    for name, (dtype, shape, body) in sorted(found.items()):
-        end = position + len(body)
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [position, end]}
+    for name, one in sorted(found.items()):
+        end = position + one.size
+        header[name] = {"dtype": one.dtype, "shape": one.shape, "data_offsets": [position, end]}
         position = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return b"".join([len(text).to_bytes(8, "little"), text, *(body for _, (_, _, body) in sorted(found.items()))])
+    yield len(text).to_bytes(8, "little") + text
+    for _, one in sorted(found.items()):
+        yield from one.parts
 
 
-def _tensors(data: bytes, place: str) -> Mapping[str, tuple[str, list[int], memoryview]]:
+@contextmanager
+def _own_faults(place: str) -> Iterator[None]:
+    """Raise the fault of a person's own file as RecipeError: no store is broken."""
+    reason = ""
     try:
-        return tensors_of(data)
+        yield
     except StoreCorrupt as error:
         reason = str(error).partition("; ")[0]
-    # Outside the clause: no store is broken, and the error's cause would say so.
-    raise RecipeError(f"{place}: {reason}; fetch the folder again")
+    # Outside the clause, since the error's context would say so.
+    if reason:
+        raise RecipeError(f"{place}: {reason}; fetch the folder again")

@@ -18,6 +18,7 @@ from bootstrap.config.answers import REASONING_TAGS
 from bootstrap.config.base_model import PretrainedModel
 from bootstrap.config.few_shot import Shot
 from bootstrap.errors import RecipeError
+from bootstrap.store.on_disk import FolderFiles, entries
 from bootstrap.training.choices import PROMPTING, Choices, choices_of
 from bootstrap.training.rendering import TemplateFault, check, rendered, variables_of
 from bootstrap.training.special_tokens import NAMES, added_tokens, control_tokens, token_text
@@ -132,13 +133,14 @@ def framed(
     prefill: str | None = None,
     stop: Sequence[str] = (),
     min_new_tokens: int = 0,
-) -> dict[str, bytes]:
+) -> FolderFiles:
     """Return a folder's files with the choices of framing among them.
 
     Raises RecipeError for a choice that needs a chat template where there is none, for an argument that the template
     does not read, and for an example that holds a control token's text.
     """
-    kept, arguments = {name: data for name, data in files.items() if name != PROMPTING}, dict(template_arguments or {})
+    arguments = dict(template_arguments or {})
+    kept = FolderFiles({name: one for name, one in entries(files).items() if name != PROMPTING}, keeps=files)
     source = template_of(files)
     if source is None:
         for key, value in (("system", system), ("template_arguments", arguments)):
@@ -173,13 +175,13 @@ def framed(
         min_new_tokens=min_new_tokens,
     )
     if not is_plain:
-        with_choices = {**kept, PROMPTING: choices.to_file()}
+        with_choices = kept | {PROMPTING: choices.to_file()}
         end = _end_of_turn(kept, framing_of(with_choices))
         if end != token_text(_tokenizer_settings(files), "eos_token"):
             choices = choices.model_copy(update={"end": end})
     if source is None and choices == Choices(chat=chat):
         return kept
-    return {**kept, PROMPTING: choices.to_file()}
+    return kept | {PROMPTING: choices.to_file()}
 
 
 def arguments_of(files: Mapping[str, bytes]) -> list[str]:
@@ -201,7 +203,7 @@ def end_of_turn_of(files: Mapping[str, bytes]) -> str | None:
         return None
 
 
-def framed_by(files: Mapping[str, bytes], model: PretrainedModel) -> dict[str, bytes]:
+def framed_by(files: Mapping[str, bytes], model: PretrainedModel) -> FolderFiles:
     """Return a folder's files with a recipe's choices among them. Raises RecipeError as `framed`."""
     try:
         examples = model.examples.read() if model.examples is not None else ()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -96,14 +97,28 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def undisturbed(recipe: Path) -> list[str]:
-    """Hashes of the ledger of the same processes on this machine alone."""
-    store = recipe.parent / "one"
-    command = [sys.executable, "-m", "bootstrap", "run", str(recipe), "--store", str(store)]
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run that nobody disturbs, of the same processes on this machine alone."""
+
+    override: str
+    """How many workers hold one copy of the model together."""
+    hashes: list[str]
+    """Of its ledger."""
+
+    @property
+    def name(self) -> str:
+        return self.override.replace("=", "-")
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["each-holds-all", "shared"])
+def undisturbed(request: pytest.FixtureRequest, recipe: Path) -> Undisturbed:
+    override = f"resources.shard={request.param}"
+    store = recipe.parent / override
+    command = [sys.executable, "-m", "bootstrap", "run", str(recipe), override, "--store", str(store)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return [entry.hash for entry in LineageStore(store / "hosts").ledger.read()]
+    return Undisturbed(override, [entry.hash for entry in LineageStore(store / "hosts").ledger.read()])
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +143,9 @@ def test_who_lacks_the_token_is_refused(hosts: tuple[Host, Host], recipe: Path, 
 
 
 def test_two_hosts_give_the_ledger_of_one_and_their_workers_listen_at_their_own_address(
-    hosts: tuple[Host, Host], recipe: Path, undisturbed: list[str]
+    hosts: tuple[Host, Host], recipe: Path, undisturbed: Undisturbed
 ) -> None:
-    job = Job(hosts, recipe, "whole")
+    job = Job(hosts, recipe, f"whole-{undisturbed.name}", undisturbed.override)
     wait_for(lambda: len(placed(hosts[0])) == 3 or job.process.poll() is not None, what=lambda: job.text)
     actors = placed(hosts[0])
     print(actors)
@@ -147,14 +162,14 @@ def test_two_hosts_give_the_ledger_of_one_and_their_workers_listen_at_their_own_
         assert set(ours) == (set() if "sampler" in name else {host.address})
     assert job.code() == 0, job.text
     print(job.text)
-    assert job.hashes() == undisturbed
+    assert job.hashes() == undisturbed.hashes
 
 
 def test_a_host_that_dies_is_named_and_the_same_command_goes_on(
-    hosts: tuple[Host, Host], recipe: Path, undisturbed: list[str]
+    hosts: tuple[Host, Host], recipe: Path, undisturbed: Undisturbed
 ) -> None:
     head, lost = hosts
-    job = Job(hosts, recipe, "killed")
+    job = Job(hosts, recipe, f"killed-{undisturbed.name}", undisturbed.override)
     job.await_generation(1)
     lost.kill()
     began = time.monotonic()
@@ -162,16 +177,16 @@ def test_a_host_that_dies_is_named_and_the_same_command_goes_on(
     print(f"after {time.monotonic() - began:.0f} s: {job.error}")
     assert re.search(rf"(worker|sampler) \d \(process \d+ on node {lost.address}\) died during", job.error), job.text
     lost.start_ray(head)
-    again = Job(hosts, recipe, "killed")
+    again = Job(hosts, recipe, f"killed-{undisturbed.name}", undisturbed.override)
     assert again.code() == 0, again.text
-    assert again.hashes() == undisturbed
+    assert again.hashes() == undisturbed.hashes
 
 
 def test_a_host_that_is_cut_off_is_named_within_the_bound_and_ends_by_itself(
-    hosts: tuple[Host, Host], recipe: Path, undisturbed: list[str]
+    hosts: tuple[Host, Host], recipe: Path, undisturbed: Undisturbed
 ) -> None:
     head, lost = hosts
-    job = Job(hosts, recipe, "cut", f"resources.wait_seconds={BOUND}")
+    job = Job(hosts, recipe, f"cut-{undisturbed.name}", undisturbed.override, f"resources.wait_seconds={BOUND}")
     job.await_generation(1)
     lost.pull_cable()
     began = time.monotonic()
@@ -182,9 +197,9 @@ def test_a_host_that_is_cut_off_is_named_within_the_bound_and_ends_by_itself(
     print(f"the last process of the lost host ended after {time.monotonic() - began:.0f} s")
     lost.plug_cable()
     lost.start_ray(head)
-    again = Job(hosts, recipe, "cut")
+    again = Job(hosts, recipe, f"cut-{undisturbed.name}", undisturbed.override)
     assert again.code() == 0, again.text
-    assert again.hashes() == undisturbed
+    assert again.hashes() == undisturbed.hashes
 
 
 def placed(head: Host) -> list[tuple[int, str]]:

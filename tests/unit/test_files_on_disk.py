@@ -1,17 +1,22 @@
 """Files of a model that stay on the disk are read, proven and removed as those in memory."""
 
+import json
 import pickle
 from pathlib import Path
 
 import pytest
-from support.pretrained import small_folder
+import safetensors.torch
+from support.pretrained import small_folder, write
 
 from bootstrap.canonical import sha256
+from bootstrap.config.base_model import PretrainedModel
 from bootstrap.errors import StoreCorrupt, StoreError
+from bootstrap.stages.weights import read_model_folder
 from bootstrap.store import durable, on_disk
 from bootstrap.store.artifacts import put_artifact
 from bootstrap.store.fingerprint import MODEL_WEIGHTS, fingerprint_model
 from bootstrap.store.on_disk import FolderFiles, StoredFile, entries, opened, renamed, size_of, written
+from bootstrap.training.chat import framed_by
 
 pytestmark = pytest.mark.torch
 
@@ -70,3 +75,30 @@ def test_a_large_model_is_the_same_without_being_brought_into_memory(
     with opened(found) as there:
         assert not isinstance(there[MODEL_WEIGHTS], bytes)
     assert put_artifact(tmp_path / "copies", "weights", {}, found).digest == artifact.digest
+
+
+@pytest.mark.parametrize("is_split", [False, True])
+def test_a_large_folder_of_somebodys_own_is_not_brought_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_split: bool
+) -> None:
+    files = split(small_folder()) if is_split else small_folder()
+    folder, scratch = write(files, tmp_path / "model"), tmp_path / "work"
+    scratch.mkdir()
+    expected = read_model_folder(folder)
+    monkeypatch.setattr(on_disk, "LARGE", 1000)
+    found = framed_by(read_model_folder(folder, scratch=scratch), PretrainedModel(path=str(folder), system=None))
+    weights = entries(found)[MODEL_WEIGHTS]
+    assert isinstance(weights, StoredFile) and weights.path.is_relative_to(scratch if is_split else folder)
+    assert found == expected
+    del found
+    assert [*scratch.iterdir()] == [] and (folder / "config.json").exists()
+
+
+def split(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Return a folder with its weights in two files."""
+    tensors = sorted(safetensors.torch.load(files.pop(MODEL_WEIGHTS)).items())
+    names = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    parts = dict(zip(names, (dict(tensors[::2]), dict(tensors[1::2])), strict=True))
+    index = {"weight_map": {tensor: name for name, part in parts.items() for tensor in part}}
+    stored = {name: safetensors.torch.save(part, metadata={"format": "pt"}) for name, part in parts.items()}
+    return {**files, **stored, "model.safetensors.index.json": json.dumps(index).encode()}
