@@ -1,13 +1,14 @@
 """Weights in several safetensors files -> one file, byte for byte, without a tensor library."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from bootstrap.errors import RecipeError, StoreCorrupt
 from bootstrap.reading import OpenFile
 from bootstrap.store.fingerprint import tensors_in, tensors_of
+
+_Found = TypeVar("_Found")
 
 
 class _Tensor(NamedTuple):
@@ -33,14 +34,12 @@ def joined_parts(shards: Sequence[tuple[str, OpenFile]]) -> Iterator[bytes | mem
 
 
 def _in_memory(place: str, data: bytes) -> dict[str, _Tensor]:
-    with _own_faults(place):
-        found = tensors_of(data).items()
+    found = _own(lambda: tensors_of(data), place).items()
     return {name: _Tensor(dtype, shape, len(body), (body,)) for name, (dtype, shape, body) in found}
 
 
 def _in_file(place: str, file: OpenFile) -> dict[str, _Tensor]:
-    with _own_faults(place):
-        found = tensors_in(file).items()
+    found = _own(lambda: tensors_in(file), place).items()
     return {
         name: _Tensor(dtype, shape, end - begin, file.parts(begin, end)) for name, (dtype, shape, begin, end) in found
     }
@@ -64,14 +63,11 @@ def _joined(shards: Sequence[tuple[str, Mapping[str, _Tensor]]]) -> Iterator[byt
         yield from one.parts
 
 
-@contextmanager
-def _own_faults(place: str) -> Iterator[None]:
-    """Raise the fault of a person's own file as RecipeError: no store is broken."""
-    reason = ""
+def _own(read: Callable[[], _Found], place: str) -> _Found:
+    """Return what is read of a person's own file. Raises its fault as RecipeError: no store is broken."""
     try:
-        yield
+        return read()
     except StoreCorrupt as error:
         reason = str(error).partition("; ")[0]
     # Outside the clause, since the error's context would say so.
-    if reason:
-        raise RecipeError(f"{place}: {reason}; fetch the folder again")
+    raise RecipeError(f"{place}: {reason}; fetch the folder again")
