@@ -43,6 +43,8 @@ class Pool(ABC):
     size: int
     shard: int = 1
     """Workers that hold one copy of the model together."""
+    shares_disk: bool = False
+    """Whether the workers see the driver's files under the same paths."""
     asked: int = 0
     """Answers that the call of `generate` at work asks for; 0 between calls."""
     holding: str | None = None
@@ -96,8 +98,8 @@ class Pool(ABC):
         return self.wait([self.start(w, method, *shared) for w in range(self.size)], what=method)
 
     def sent(self, files: Mapping[str, bytes]) -> Mapping[str, bytes]:
-        """Return a model's files as they travel to the workers: all bytes, since these may be on other machines."""
-        return dict(files)
+        """Return a model's files as they travel to the workers: as bytes, unless these find them on their own disk."""
+        return files if self.shares_disk else dict(files)
 
     def configure(self, training: Training) -> Training:
         """Configure every worker, before any weights, and return the settings with `auto` resolved.

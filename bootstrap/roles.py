@@ -261,5 +261,5 @@ def colocated(pool: Pool) -> Roles:
 
 def apart(learners: Pool, samplers: Pool) -> Roles:
     """Return roles in processes of their own; `samplers` take the weights that `learners` publish."""
-    samplers.source, samplers.role = learners, "sampler"
+    samplers.source, samplers.role, samplers.shares_disk = learners, "sampler", learners.shares_disk
     return Roles(learners, samplers)

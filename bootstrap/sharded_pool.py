@@ -23,14 +23,11 @@ FOLDER = "ranks/"
 class ShardedPool(Pool):
     """Learners of one shared model; subclasses say how a call reaches a worker."""
 
+    shares_disk = True
     scratch: Path
     """A folder on a disk that the driver, all learners and all samplers see under this path."""
     _latest: Checkpoint | None = None
     """The weights held, as they were written last."""
-
-    def sent(self, files: Mapping[str, bytes]) -> Mapping[str, bytes]:
-        """Return a model's files as they are: those on the disk travel as their paths."""
-        return files
 
     def _dealt(self, examples: Sequence[Example]) -> list[tuple[int, list[Example]]]:
         """Return all workers, since those without examples take part too."""

@@ -87,6 +87,10 @@ class FolderFiles(Mapping[str, bytes]):
         entry = self.entries[name]
         return entry if isinstance(entry, bytes) else entry.read()
 
+    def __contains__(self, name: object) -> bool:
+        # A mapping would read the file to find out.
+        return name in self.entries
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
 

@@ -22,6 +22,7 @@ from bootstrap.roles import Roles, apart
 from bootstrap.store import on_disk
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.on_disk import StoredFile
 
 pytestmark = [pytest.mark.ray, pytest.mark.torch, pytest.mark.training, pytest.mark.usefixtures("ray_cluster")]
 
@@ -94,12 +95,20 @@ def test_a_killed_learner_ends_the_run_and_the_same_run_goes_on(
 ) -> None:
     # As with a model that is larger than the driver may hold.
     monkeypatch.setattr(on_disk, "LARGE", 0)
+    read, brought_here = StoredFile.read, list[str]()
+
+    def told(self: StoredFile) -> bytes:
+        brought_here.append(self.path.name)
+        return read(self)
+
+    monkeypatch.setattr(StoredFile, "read", told)
     root = tmp_path / "tiny"
     with roles_of(root) as doomed, pytest.raises(WorkerError, match=r"worker 1 \(process .* died during"):
         tiny.grow(WHOLE, root, roles=doomed, observe=killing(doomed, generation=1, update=3))
     left = [path.name.partition("-")[0] for path in LineageStore(root).work_folder.iterdir()]
     assert "state" in left
     assert found(tiny.grow(WHOLE, root, roles=roles)) == found(undisturbed)
+    assert brought_here and not [name for name in brought_here if name.endswith(".safetensors")]
 
 
 def killing(roles: Roles, *, generation: int, update: int) -> Callable[[Event], None]:
