@@ -45,10 +45,12 @@ SIDES: dict[str, tuple[str, dict[str, Any]]] = {
 STEP_FORMS: dict[str, dict[str, Any]] = {
     "512 in one pass": {"batch": 512},
     "128 a pass": {"batch": 128},
-    "64 a pass": {"batch": 64},
     "512, static cache": {"batch": 512, "cache_implementation": "static"},
     "512, fused AdamW": {"batch": 512, "optim": "adamw_torch_fused"},
+    "512, both": {"batch": 512, "cache_implementation": "static", "optim": "adamw_torch_fused"},
+    "128, both": {"batch": 128, "cache_implementation": "static", "optim": "adamw_torch_fused"},
 }
+"""What TRL may have."""
 LEVEL_START: dict[str, Any] = {"lr": 3e-4, "group": 8, "completions": 192, "scale": "none"}
 LEVEL_GRID: tuple[tuple[dict[str, Any], ...], ...] = (
     ({"lr": 1e-4}, {"lr": 3e-4}, {"lr": 6e-4}),
