@@ -24,6 +24,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -205,7 +206,7 @@ def main() -> None:
             print(json.dumps(work(json.loads(given.given), Path(folder))))
         return
     resolve_name("benchmarks.trl.ours:make_bases")()
-    print(f"python -m benchmarks.trl {' '.join(sys.argv[1:])}")
+    print(f"python -m benchmarks.trl {shlex.join(sys.argv[1:])}")
     print(machine() + "\n")
     {"step": compare_steps, "level": compare_levels}[given.part](given)
 
