@@ -73,11 +73,11 @@ class ShardedPool(Pool):
 
     def _restore(self, state: Mapping[str, bytes]) -> None:
         files = [file for name, file in entries(state).items() if name.startswith(FOLDER)]
-        assert all(isinstance(file, StoredFile) for file in files), "a state is not brought into this process"
         folders = set[Path]()
         for file in files:
-            if isinstance(file, StoredFile):
-                file.check()
-                folders.add(file.path.parent)
-        (folder,) = folders
-        self.broadcast("restore", folder)
+            assert isinstance(file, StoredFile), "a state is not brought into this process"
+            file.check()
+            folders.add(file.path.parent)
+        # Without any, no update has moved anything yet.
+        for folder in folders:
+            self.broadcast("restore", folder)

@@ -34,9 +34,7 @@ from bootstrap.training.teachers import check_teacher
 
 BLOCK = 2**18
 """Bytes of a tensor from which its memory goes back at once: what was gathered would stay in the allocator."""
-PASS = (
-    "a training pass; lower resources.train_tokens, or raise resources.workers and resources.shard. If that helps not"
-)
+PASS = "a training pass (lower resources.train_tokens, or share the model among more workers: resources.shard)"
 
 
 class ShardedWorker(ModelProcess):

@@ -138,6 +138,6 @@ def _base(context: Context, entries: Sequence[Entry]) -> Checkpoint:
         files = find_origin(context.store.root.parent, forked).whole()
     else:
         files = _pretrained(context, context.recipe.base.model.as_pretrained)
-    base = Checkpoint(fingerprint=fingerprint_model(files), files=files)
-    context.store.put("weights", {"fingerprint": base.fingerprint}, base.files)
-    return base
+    fingerprint = fingerprint_model(files)
+    # From there, since workers may read it again later than anything else is sure to stay.
+    return context.store.put("weights", {"fingerprint": fingerprint}, files).checkpoint(fingerprint)

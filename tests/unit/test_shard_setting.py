@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -9,10 +10,33 @@ from support import tiny
 from support.lineage_factory import PROMOTED, SETTINGS, build
 
 from bootstrap.cli.run import environment, num_workers
+from bootstrap.config.optimizers import AdamW
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.resources import Resources
 from bootstrap.errors import RecipeError, StoreCorrupt
+from bootstrap.pool import OPTIMIZER_STATE, LocalPool
 from bootstrap.reproduction import as_recorded
+from bootstrap.sharded_pool import FOLDER, ShardedPool
+from bootstrap.store.on_disk import FolderFiles, StoredFile
+
+
+class Told(ShardedPool):
+    """A pool that keeps the names of its calls."""
+
+    size = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = list[str]()
+
+    def broadcast(self, method: str, *args: Any) -> list[Any]:
+        self.calls.append(method)
+        return ["weights"] * self.size
+
+    def start(self, worker: int, method: str, *args: Any) -> Any:
+        raise AssertionError("every call is one to all")
+
+    wait = share = close = step = start
 
 
 def shared(**resources: object) -> Resources:
@@ -61,3 +85,19 @@ def test_a_record_says_how_many_shared_a_model_and_is_made_again_so(tmp_path: Pa
     for wrong in ("x", "0", "8"):
         with pytest.raises(StoreCorrupt, match=f"says that {wrong} of its 4 workers held a model together"):
             recorded(shard=wrong)
+
+
+@pytest.mark.torch
+def test_a_step_goes_on_from_what_its_workers_saved_even_nothing(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"1")
+    for state, restored in (
+        (FolderFiles({}), []),
+        (FolderFiles({f"{FOLDER}one": StoredFile(tmp_path / "one", 1)}), ["restore"]),
+    ):
+        pool = Told()
+        assert pool.restore({}, state, AdamW(), None) == "weights"
+        assert pool.calls == ["load", "begin", *restored]
+    with pytest.raises(RecipeError, match=r"each hold the whole model; set resources\.shard to 1 to go on"):
+        Told().restore({}, {OPTIMIZER_STATE: b""}, AdamW(), None)
+    with pytest.raises(RecipeError, match=r"shared one model; set resources\.shard above 1 to go on"):
+        LocalPool(1, batch_rows=1).restore({}, {f"{FOLDER}one": b"1"}, AdamW(), None)
